@@ -1,0 +1,56 @@
+"""How a step hands a clip to the clip store: a recipe that is carried out only where the store lacks its result."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from vad_pipeline.sources.raw_clip import fingerprint
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """A clip that can be computed.
+
+    Attributes:
+        fingerprint: of everything that decides the result; equal fingerprints mean equal arrays.
+        rows: ``rows(start, stop)`` yields the clip's rows (one frame, flow field or mask each) in order; it is called
+            in a worker process, so it is a module-level function or a partial of one. None where ``file`` is given.
+        file: a complete ``.npy`` file that becomes the clip; the store takes it over, the file is gone afterwards.
+        length: number of rows where it is known beforehand; a long clip is then split over several workers.
+        fps: frames per second of the rows.
+        source: where the clip comes from, for people.
+        parameters: the step's parameters, for people.
+    """
+
+    fingerprint: str
+    rows: Callable[[int, int | None], Iterator[np.ndarray]] | None = None
+    file: str | None = None
+    length: int | None = None
+    fps: float | None = None
+    source: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def step_fingerprint(
+    of_input: str, parameters: Any, modules: tuple[ModuleType, ...], libraries: tuple[str, ...] = ()
+) -> str:
+    """Fingerprint of a step's result: its input, its parameters, the source text of the modules that do the work and
+    the versions of the libraries they lean on."""
+    settings = asdict(parameters) if is_dataclass(parameters) and not isinstance(parameters, type) else parameters
+    sources = [inspect.getsource(module) for module in modules]
+    return fingerprint(
+        of_input, json.dumps(settings, sort_keys=True, default=str), *sources, *map(_library_version, libraries)
+    )
+
+
+def _library_version(library: str) -> str:
+    try:
+        return f"{library}=={version(library)}"
+    except PackageNotFoundError:
+        return f"{library} not installed"

@@ -1,0 +1,306 @@
+"""LGN-Net: local-global normality network (Zhao et al., seed text lgn_net; official code read where the text is open).
+
+Four frames predict the fifth. A spatiotemporal branch (per-frame encoder, four ST-LSTM cells) gives what is normal
+locally, a prototype branch (MNAD's encoder, a memory of prototypes) what is normal in all training videos; one decoder
+joins both. Scores: PSNR of the predicted frame and distance of the queries to their nearest prototype.
+
+Where text and official code disagree the code holds (spec 4.6, decisions 4 and 5): mean squared error instead of norms,
+a triplet margin loss, squared compactness as the distance at test. The weights that read the memory are detached there,
+so the prototype branch's encoder gets no gradient from the pixel loss; ``detach_read`` keeps or lifts that.
+
+Left open and chosen here:
+- ``gamma``, the threshold below which a test frame updates the memory, was tuned on test videos and depends on the size
+  of the frames. The paper's value holds at 256x256; ``gamma: null`` sets it, after training, to the ``gamma_quantile``
+  of the weighted regular score on held-out normal clips (spec 1.6), and ``gamma: 0`` switches the update off.
+- Frames may be gray (the paper replicates gray to RGB); ``width`` scales all channels, 1 is the paper's network.
+- Error maps are the squared error in [0, 1], averaged over channels and over 4x4 pixels.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from vad_pipeline.models.contract import Batch, Detector, ScoredBatch, ScoringOptions, Term, Window
+from vad_pipeline.models.layers import memory
+from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
+from vad_pipeline.models.layers.st_lstm import SpatioTemporalLSTM
+from vad_pipeline.training.windows import scale_frames
+
+INPUTS = 4  # frames that predict the next one
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Config:
+    """LGN-Net; the defaults are the paper's for Ped2.
+
+    Attributes:
+        width: multiplies all channels; 1 is the paper's network.
+        items: prototypes in the memory, I in the paper.
+        compactness, separateness: weights of the two memory losses, lambda_c and lambda_s.
+        margin: alpha of the separateness loss.
+        detach_read: stop the pixel loss's gradient at the addressing weights, as the official code does.
+        update_max: see ``memory.updated_items``.
+        gamma: weighted regular score below which a test frame updates the memory; null calibrates it, 0 never updates.
+        gamma_quantile: of the held-out clips' weighted regular scores, where gamma is calibrated.
+        memory_reset: start every test clip with the trained memory, or never, as the official code does.
+        psnr_weight: lambda of the normality score; the distance gets the rest.
+    """
+
+    width: float = Field(default=1.0, gt=0)
+    items: int = Field(default=10, ge=2)
+    compactness: float = Field(default=10.0, ge=0)
+    separateness: float = Field(default=5.0, ge=0)
+    margin: float = Field(default=1.0, gt=0)
+    detach_read: bool = True
+    update_max: Literal["all", "subset"] = "all"
+    gamma: float | None = Field(default=0.009, ge=0)
+    gamma_quantile: float = Field(default=0.9, gt=0, le=1)
+    memory_reset: Literal["never", "per_clip"] = "never"
+    psnr_weight: float = Field(default=0.6, ge=0, le=1)
+
+
+class LGNNetwork(nn.Module):
+    """The network, in parts that training and scoring put together (spec 4.2).
+
+    Args:
+        width: multiplies all channels.
+        colours: channels of a frame, 1 or 3.
+    """
+
+    def __init__(self, width: float, colours: int):
+        super().__init__()
+        c64, c128, c256, c512 = (max(1, round(c * width)) for c in (64, 128, 256, 512))
+        self.frame_encoder = nn.Sequential(  # E_loc: (N, colours, H, W) -> (N, 128, H/4, W/4)
+            *_conv(colours, c64, stride=2), *_conv(c64, c64), *_conv(c64, c128, stride=2), *_conv(c128, c128)
+        )
+        self.st_lstm = SpatioTemporalLSTM(c128)
+        self.local_decoder = nn.Sequential(*_up(2 * c128, c128), *_up(c128, c64))  # F_loc -> F'_loc (N, 64, H, W)
+        self.clip_encoder = nn.Sequential(  # E_glo: (B, 4 * colours, H, W) -> (B, 512, H/8, W/8)
+            *_block(INPUTS * colours, c64),
+            nn.MaxPool2d(2),
+            *_block(c64, c128),
+            nn.MaxPool2d(2),
+            *_block(c128, c256),
+            nn.MaxPool2d(2),
+            *_conv(c256, c512),
+            nn.Conv2d(c512, c512, 3, padding=1),
+        )
+        self.global_decoder = nn.Sequential(  # D_lg up to F'_glo (B, 64, H, W)
+            *_block(c512, c512),
+            *_up(c512, c256),
+            *_block(c256, c256),
+            *_up(c256, c128),
+            *_block(c128, c128),
+            *_up(c128, c64),
+        )
+        self.head = nn.Sequential(
+            *_conv(2 * c64, c64), *_conv(c64, c64), nn.Conv2d(c64, colours, 3, padding=1), nn.Tanh()
+        )
+        self.memory_channels = c512
+
+    def frame_gates(self, frames: Tensor) -> Tensor:
+        """What the spatiotemporal branch needs of each frame: (N, colours, H, W) -> (N, 7 * 128, H/4, W/4)."""
+        return self.st_lstm.input_gates(self.frame_encoder(frames))
+
+    def local_features(self, gates: Tensor) -> Tensor:
+        """F'_loc of windows: gates (B, 4, 7 * 128, H/4, W/4) -> (B, 64, H, W)."""
+        hidden, zigzag = self.st_lstm(gates)
+        return self.local_decoder(torch.cat([hidden, zigzag], dim=1))
+
+    def decode(self, read: Tensor, local: Tensor) -> Tensor:
+        """Predicted frame (B, colours, H, W) in [-1, 1] from the memory's answer (B, 512, H/8, W/8) and F'_loc."""
+        return self.head(torch.cat([self.global_decoder(read), local], dim=1))
+
+
+class LGNNet(Detector):
+    """LGN-Net's training and scoring around ``LGNNetwork``; see ``Detector`` for the arguments."""
+
+    config_class = Config
+    terms: ClassVar[dict[str, Term]] = {
+        "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the predicted frame, dB"),
+        "memory_distance": Term(
+            higher_is_anomalous=True, meaning="mean squared distance of queries to their prototype"
+        ),
+        "regular_score": Term(higher_is_anomalous=True, meaning="weighted regular score that gates the memory update"),
+    }
+    has_maps = True
+
+    def __init__(self, config: Config, colours: int = 3, learning_rate: float = 2e-4, epochs: int = 60):
+        super().__init__(config, colours, learning_rate, epochs)
+        self.config: Config = config
+        self.network = LGNNetwork(config.width, colours).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.items: Tensor
+        self.gamma: Tensor
+        self.register_buffer("items", memory.initial_items(config.items, self.network.memory_channels))
+        self.register_buffer("gamma", torch.tensor(config.gamma or 0.0))
+
+    @staticmethod
+    def window(config: Config) -> Window:
+        return Window(length=INPUTS + 1, target=INPUTS)
+
+    @staticmethod
+    def fusion(config: Config) -> dict[str, float]:
+        """Weights of the terms in the normality score (spec 4.4)."""
+        return {"psnr": config.psnr_weight, "memory_distance": 1 - config.psnr_weight}
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict.
+
+        Args:
+            inputs: (B, 4, colours, H, W) in [-1, 1]; H and W are multiples of 8.
+
+        Returns:
+            Predicted frames (B, colours, H, W) and queries (B * H/8 * W/8, 512).
+        """
+        b, t = inputs.shape[:2]
+        gates = self.network.frame_gates(inputs.flatten(0, 1))
+        local = self.network.local_features(gates.unflatten(0, (b, t)))
+        features = self.network.clip_encoder(inputs.flatten(1, 2))
+        queries = memory.as_queries(features)
+        read = memory.as_features(memory.read(queries, self.items, self.config.detach_read), features)
+        return self.network.decode(read, local), queries
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        losses, queries = self._losses(batch)
+        self.items = memory.updated_items(queries.detach(), self.items, self.config.update_max)
+        self.log_dict({f"train_{k}": v for k, v in losses.items()}, on_step=False, on_epoch=True, batch_size=1)
+        return losses["loss"]
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        losses, _queries = self._losses(batch)
+        self.log_dict({f"val_{k}": v for k, v in losses.items()}, batch_size=len(batch["frames"]))
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Eq. 12 with the official code's means."""
+        frames = scale_frames(batch["frames"])
+        predicted, queries = self(frames[:, :INPUTS])
+        prediction = F.mse_loss(predicted.float(), frames[:, INPUTS])
+        compact = memory.nearest_distance(queries, self.items).mean()
+        separate = memory.separateness(queries, self.items, self.config.margin)
+        loss = prediction + self.config.compactness * compact + self.config.separateness * separate
+        parts = {"loss": loss, "prediction": prediction, "compactness": compact, "separateness": separate}
+        return parts | {"psnr": -10 * torch.log10(prediction.detach() / 4)}, queries
+
+    def configure_optimizers(self) -> Any:
+        """Adam, cosine annealing stepped once an epoch (spec 1.5)."""
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.epochs)]
+
+    def scorer(self, options: ScoringOptions) -> "LGNScorer":
+        return LGNScorer(self, options)
+
+    def calibrate(self, held_out: Callable[[], Iterator[dict[str, np.ndarray]]], options: ScoringOptions) -> None:
+        """Set gamma where the configuration leaves it to the data."""
+        if self.config.gamma is not None:
+            return
+        scorer = LGNScorer(self, options)
+        scorer.gamma = 0.0
+        scores = [b.terms["regular_score"] for streams in held_out() for b in scorer.clip(streams)]
+        if scores:
+            self.gamma.fill_(float(np.quantile(np.concatenate(scores), self.config.gamma_quantile)))
+
+
+class LGNScorer:
+    """LGN-Net made ready to score.
+
+    What depends on one frame is computed once per frame, windows go through the network in batches, batch norm is
+    folded and convolutions run channels-last. The update of the memory is sequential by nature: with it, only the
+    decoder runs frame by frame. Memory reads, distances and the update stay in float32.
+    """
+
+    def __init__(self, model: LGNNet, options: ScoringOptions):
+        self.options = options
+        dtype = torch.bfloat16 if options.bf16 else torch.float32
+        self.network = fold_batch_norm(model.network).to(options.device, dtype)
+        self.dtype = dtype
+        self.gamma = float(model.gamma)
+        self.config = model.config
+        self.trained_items = model.items.detach().clone().to(options.device)
+        self.items = self.trained_items.clone()
+
+    @torch.inference_mode()
+    def clip(self, streams: dict[str, np.ndarray]) -> Iterator[ScoredBatch]:
+        frames = streams["frames"]
+        if self.config.memory_reset == "per_clip":
+            self.items = self.trained_items.clone()
+        gates: Tensor | None = None
+        kept: Tensor | None = None
+        for start in range(0, len(frames) - INPUTS, self.options.batch):
+            stop = min(start + self.options.batch, len(frames) - INPUTS)  # windows start..stop-1
+            fresh = start if kept is None else start + INPUTS
+            new = scale_frames(
+                torch.from_numpy(np.ascontiguousarray(frames[fresh : stop + INPUTS])).to(self.options.device)
+            )
+            images = new if kept is None else torch.cat([kept, new])  # frames start .. stop + 3
+            # the last frame of a batch of windows is a target only; its gates are needed one batch later
+            new_gates = self.network.frame_gates(new.to(self.dtype))
+            gates = new_gates if gates is None else torch.cat([gates, new_gates])
+            yield self._windows(images, gates, first_frame=start + INPUTS)
+            kept, gates = images[-INPUTS:], gates[-INPUTS:]
+
+    def _images(self, frames: np.ndarray) -> Tensor:
+        """uint8 (n, H, W, C) to float32 (n, C, H, W) in [-1, 1]; the copy leaves the memory-mapped clip untouched."""
+        return scale_frames(torch.from_numpy(np.array(frames)).to(self.options.device))
+
+    def _windows(self, images: Tensor, gates: Tensor, first_frame: int) -> ScoredBatch:
+        n = len(images) - INPUTS
+        window_gates = torch.stack([gates[i : i + n] for i in range(INPUTS)], dim=1)
+        local = self.network.local_features(window_gates)
+        stacked = torch.cat([images[i : i + n] for i in range(INPUTS)], dim=1)
+        features = self.network.clip_encoder(stacked.to(self.dtype, memory_format=torch.channels_last))
+        if self.gamma > 0:
+            scored = [
+                self._decode(features[i : i + 1], local[i : i + 1], images[INPUTS + i : INPUTS + i + 1])
+                for i in range(n)
+            ]
+            terms = {name: np.concatenate([terms[name] for terms, _ in scored]) for name in scored[0][0]}
+            maps = np.concatenate([maps for _, maps in scored])
+        else:
+            terms, maps = self._decode(features, local, images[INPUTS:])
+        return ScoredBatch(np.arange(first_frame, first_frame + n), terms, maps)
+
+    def _decode(self, features: Tensor, local: Tensor, targets: Tensor) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Terms (n,) and maps of n windows; with the update switched on n is 1 and the memory moves on afterwards."""
+        n = len(features)
+        queries = memory.as_queries(features)
+        read = memory.as_features(memory.read(queries, self.items), features).to(self.dtype)
+        predicted = self.network.decode(read, local).float()
+        error = (predicted - targets).square() / 4  # in [0, 1]: both images lie in [-1, 1]
+        psnr = -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
+        distance = memory.nearest_distance(queries, self.items).view(n, -1).mean(1)
+        weights = 1 - torch.exp(-error)
+        regular = (weights * error).flatten(1).sum(1) / weights.flatten(1).sum(1).clamp_min(1e-12)
+        if self.gamma > 0 and float(regular) < self.gamma:
+            self.items = memory.updated_items(queries, self.items, self.config.update_max)
+        terms = {"psnr": psnr, "memory_distance": distance, "regular_score": regular}
+        maps = F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0].half()
+        return {name: values.cpu().double().numpy() for name, values in terms.items()}, maps.cpu().numpy()
+
+    @torch.inference_mode()
+    def predict(self, frames: np.ndarray) -> np.ndarray:
+        """The predicted fifth frame of a window; see ``Scorer.predict``."""
+        images = self._images(frames[:INPUTS]).to(self.dtype)
+        local = self.network.local_features(self.network.frame_gates(images)[None])
+        features = self.network.clip_encoder(images.flatten(0, 1)[None])
+        read = memory.as_features(memory.read(memory.as_queries(features), self.items), features).to(self.dtype)
+        predicted = self.network.decode(read, local)[0].float()
+        return ((predicted + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+
+
+def _conv(i: int, o: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(i, o, 3, stride=stride, padding=1), nn.BatchNorm2d(o), nn.ReLU(inplace=True)
+
+
+def _block(i: int, o: int) -> tuple[nn.Module, ...]:
+    return *_conv(i, o), *_conv(o, o)
+
+
+def _up(i: int, o: int) -> tuple[nn.Module, ...]:
+    conv = nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1)
+    return conv, nn.BatchNorm2d(o), nn.ReLU(inplace=True)

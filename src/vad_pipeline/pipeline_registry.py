@@ -1,0 +1,35 @@
+"""The project's pipelines."""
+
+from collections.abc import Callable
+from functools import partial
+
+from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Pipelines by name; ``__default__`` is what `kedro run` does on a fresh clone.
+
+    Where the command line names pipelines, only these are made, so that `--pipeline=frame_extraction` starts without
+    importing torch.
+    """
+    makers: dict[str, Callable[[], Pipeline]] = {
+        "frame_extraction": _extraction,
+        **{model: partial(_detector, model) for model in ("lgn_net",)},
+        "__default__": partial(_detector, "lgn_net"),
+    }
+    requested = getattr(pipelines, "_requested_pipelines", None)
+    return {name: make() for name, make in makers.items() if not requested or name in requested}
+
+
+def _extraction() -> Pipeline:
+    from vad_pipeline.pipelines import frame_extraction
+
+    return frame_extraction.create_pipeline()
+
+
+def _detector(model: str) -> Pipeline:
+    """Everything from raw data to a model's report."""
+    from vad_pipeline.pipelines import detector
+
+    return _extraction() + detector.create_pipeline(model)

@@ -1,0 +1,79 @@
+"""Nodes that every detector's pipeline has; each is made for one model, whose typed configuration Kedro then checks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vad_pipeline.evaluation.evaluate import evaluate, scored_frames
+from vad_pipeline.io.clip_job import ClipJob
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models import MODELS
+from vad_pipeline.scoring.score import Scoring, score_clips
+from vad_pipeline.sources.resize import FrameSize, resize_jobs
+from vad_pipeline.training.checkpoint import Checkpoint
+from vad_pipeline.training.fit import Training, train
+
+
+def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
+    """Frames of the size and colour that the model reads, uint8 (T, height, width, channels)."""
+    return resize_jobs(native_frames, size)
+
+
+def train_node(model: str) -> Callable[..., Any]:
+    """The node function that trains ``model``."""
+
+    def train_detector(
+        frames: Clips,
+        config: Any,
+        size: FrameSize,
+        training: Training,
+        seed: int,
+        working_directory: Path,
+    ) -> tuple[Checkpoint, pd.DataFrame]:
+        """Train on normal clips, or take the result where that was done before; checkpoint and history."""
+        trained = train(model, config, size, training, seed, {"frames": frames}, working_directory)
+        return trained.checkpoint, trained.history
+
+    # Kedro builds the typed configuration from this annotation; functools.partial would lose it
+    train_detector.__annotations__["config"] = MODELS[model].config_class
+    return train_detector
+
+
+def score_node(model: str) -> Callable[..., Any]:
+    """The node function that scores with ``model``."""
+
+    def score_frames(
+        checkpoint: Checkpoint,
+        frames: Clips,
+        config: Any,
+        size: FrameSize,
+        scoring: Scoring,
+        working_directory: Path,
+    ) -> tuple[pd.DataFrame, dict[str, ClipJob]]:
+        """Raw terms per frame of the test clips and of the held-out normal clips, and their error maps."""
+        checkpoint.check_against(config, size)
+        held_out = [clip for clip in checkpoint.about["held_out"] if clip in frames]
+        groups = [group for group in (list(frames.split("test")), held_out) if group]
+        return score_clips(checkpoint.build(), {"frames": frames}, scoring, groups, working_directory)
+
+    score_frames.__annotations__["config"] = MODELS[model].config_class
+    return score_frames
+
+
+def evaluate_node(model: str) -> Callable[..., Any]:
+    """The node function that evaluates ``model``."""
+
+    def evaluate_scores(
+        scores: pd.DataFrame, labels: pd.DataFrame, frames: Clips, config: Any, seed: int
+    ) -> tuple[dict[str, float], pd.DataFrame]:
+        """Metrics under the headline protocol and beside it; and the regularity of every scored frame."""
+        kind = MODELS[model]
+        weights = kind.fusion(config)
+        lengths = {clip: len(stored) for clip, stored in frames.items()}
+        metrics = evaluate(scores, labels, kind.terms, weights, seed=seed, lengths=lengths)
+        return metrics, scored_frames(scores, labels, kind.terms, weights)
+
+    evaluate_scores.__annotations__["config"] = MODELS[model].config_class
+    return evaluate_scores

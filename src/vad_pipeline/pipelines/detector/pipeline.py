@@ -1,0 +1,36 @@
+"""One detector from frames to metrics: the pipeline that every registered model gets, in a namespace of its own."""
+
+from kedro.pipeline import Node, Pipeline
+
+from vad_pipeline.pipelines.detector import nodes
+
+
+def create_pipeline(model: str) -> Pipeline:
+    """Resize, train, score and evaluate one model; its datasets and parameters are called ``<model>.<name>``."""
+    steps = [
+        Node(nodes.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames"),
+        Node(
+            nodes.train_node(model),
+            ["frames", "params:model", "params:frames", "params:training", "params:seed", "working_directory"],
+            ["checkpoint", "history"],
+            name="train",
+        ),
+        Node(
+            nodes.score_node(model),
+            ["checkpoint", "frames", "params:model", "params:frames", "params:scoring", "working_directory"],
+            ["scores", "maps"],
+            name="score",
+        ),
+        Node(
+            nodes.evaluate_node(model),
+            ["scores", "labels", "frames", "params:model", "params:seed"],
+            ["metrics", "scored_frames"],
+            name="evaluate",
+        ),
+    ]
+    return Pipeline(
+        steps,
+        inputs={"native_frames": "frames", "labels": "labels"},
+        parameters={"params:seed"},
+        namespace=model,
+    )

@@ -1,0 +1,103 @@
+"""Run a trained model over clips: raw terms per frame, error maps per frame."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as typed
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vad_pipeline.io.clip_job import ClipJob
+from vad_pipeline.io.clip_pool import write_rows
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models.contract import Detector, ScoringOptions
+from vad_pipeline.sources.raw_clip import fingerprint
+from vad_pipeline.training.fit import device_check, device_of
+
+
+class ScoringError(ValueError):
+    """Clips that cannot be scored."""
+
+
+@typed(frozen=True, config=ConfigDict(extra="forbid"))
+class Scoring:
+    """How a trained model is run.
+
+    Attributes:
+        batch: windows at a time; memory grows with it, results do not change.
+        precision: ``bf16`` is faster where the processor is good at it and moves the scores a little.
+        accelerator: Lightning's names of devices.
+    """
+
+    batch: int = Field(default=8, ge=1)
+    precision: Literal["32", "bf16"] = "32"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+
+    def options(self) -> ScoringOptions:
+        device_check(self.accelerator)
+        return ScoringOptions(device_of(self.accelerator), self.precision == "bf16", self.batch)
+
+
+def score_clips(
+    model: Detector, streams: Mapping[str, Clips], scoring: Scoring, groups: Sequence[Sequence[str]], folder: Path
+) -> tuple[pd.DataFrame, dict[str, ClipJob]]:
+    """Score clips in order.
+
+    Args:
+        model: trained.
+        streams: stream -> clips.
+        scoring: how to run it.
+        groups: clip ids; each group is scored by a scorer of its own, so that nothing is carried from one to the other.
+        folder: where error maps are kept until the clip store takes them over.
+
+    Returns:
+        Table clip, frame, one column per raw term; and jobs that hand the error maps (empty where the model has none)
+        to the clip store.
+
+    Raises:
+        ScoringError: a clip is shorter than the window.
+    """
+    window = model.window(model.config)
+    clips = streams["frames"]
+    for clip in (clip for group in groups for clip in group):
+        if not window.scored(len(clips[clip])):
+            raise ScoringError(
+                f"clip {clip}: {len(clips[clip])} frames, a window needs {window.length}; remove the clip from the data"
+            )
+    tables: list[pd.DataFrame] = []
+    maps: dict[str, ClipJob] = {}
+    weights = fingerprint(*(tensor.double().sum().item() for tensor in model.state_dict().values()))
+    total = sum(len(window.scored(len(clips[clip]))) for group in groups for clip in group)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("scoring", total=total)
+        for group in groups:
+            scorer = model.scorer(scoring.options())
+            for clip in group:
+                stored = clips[clip]
+                arrays = {name: streams[name][clip].array() for name in model.streams}
+
+                def rows(
+                    clip: str = clip, arrays: dict[str, np.ndarray] = arrays, scorer: Any = scorer
+                ) -> Iterator[np.ndarray]:
+                    for batch in scorer.clip(arrays):
+                        tables.append(pd.DataFrame({"clip": clip, "frame": batch.frames, **batch.terms}))
+                        progress.advance(task, len(batch.frames))
+                        yield from batch.maps if batch.maps is not None else ()
+
+                path = folder / f"{fingerprint(clip)}.maps.npy"
+                if write_rows(str(path), rows()):
+                    maps[clip] = ClipJob(
+                        fingerprint=fingerprint(weights, clip, stored.fingerprint, scoring, len(group)),
+                        file=str(path),
+                        fps=stored.fps,
+                        source=stored.source,
+                    )
+                else:
+                    path.unlink()
+    table = pd.concat(tables, ignore_index=True)
+    return table.astype({"frame": np.int64}), maps

@@ -1,0 +1,25 @@
+"""Kedro project settings."""
+
+from pathlib import Path
+
+from omegaconf.resolvers import oc
+
+from vad_pipeline.hooks import MlflowTracking
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def absolute(path: str) -> str:
+    """A path relative to the project made absolute; URLs such as ``s3://bucket/data`` stay as they are."""
+    return path if "://" in path else str(PROJECT / Path(path).expanduser())
+
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"mlflow": ["mlflow*"]},
+    "merge_strategy": {"parameters": "soft"},
+    "custom_resolvers": {"oc.env": oc.env, "absolute": absolute},
+}
+
+HOOKS = (MlflowTracking(),)

@@ -1,0 +1,135 @@
+"""Raw data to frames, labels and masks."""
+
+from collections.abc import Iterator
+from dataclasses import field
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, field_validator
+from pydantic.dataclasses import dataclass
+
+from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.sources import SOURCES
+from vad_pipeline.sources.names import natural_key
+from vad_pipeline.sources.raw_clip import RawClip, SourceError
+
+LABEL_COLUMNS = ("clip", "frame", "label", "kind")
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FrameExtraction:
+    """Which source to read, with one section of settings per source; only the chosen one's counts.
+
+    Attributes:
+        source: name of a registered source.
+        scenes, ucsd, frame_folders, videos: that source's own settings, see its configuration class.
+    """
+
+    source: str
+    scenes: dict[str, Any] = field(default_factory=dict)
+    ucsd: dict[str, Any] = field(default_factory=dict)
+    frame_folders: dict[str, Any] = field(default_factory=dict)
+    videos: dict[str, Any] = field(default_factory=dict)
+
+    @field_validator("source")
+    @classmethod
+    def _registered(cls, source: str) -> str:
+        if source not in SOURCES:
+            raise ValueError(f"unknown source {source!r}; known are: {', '.join(SOURCES)}")
+        return source
+
+
+def raw_clips(config: FrameExtraction) -> dict[str, RawClip]:
+    """The source's clips in numeric-aware order, nothing decoded yet.
+
+    Raises:
+        SourceError: the raw data are missing or cannot be used.
+        ValidationError: a setting of the source is unknown or of the wrong type.
+    """
+    source = SOURCES[config.source]
+    clips = source.read(source.config(**getattr(config, config.source)))
+    return {raw.clip: raw for raw in sorted(clips, key=lambda raw: (_split_order(raw.clip), natural_key(raw.clip)))}
+
+
+def frame_jobs(config: FrameExtraction) -> dict[str, ClipJob]:
+    """Jobs that decode every clip to uint8 (T, H, W, C) at its native size."""
+    source = SOURCES[config.source]
+    return {
+        clip: ClipJob(
+            fingerprint=step_fingerprint(raw.fingerprint, "frames", source.modules, source.libraries),
+            rows=partial(_from_source, raw.frames),
+            fps=raw.fps,
+            source=raw.source,
+            parameters={"source": config.source},
+        )
+        for clip, raw in raw_clips(config).items()
+    }
+
+
+def mask_jobs(config: FrameExtraction, frames: Clips) -> dict[str, ClipJob]:
+    """Jobs that read the masks bool (T, H, W) of every clip that has them; each is checked against its frames."""
+    source = SOURCES[config.source]
+    return {
+        clip: ClipJob(
+            fingerprint=step_fingerprint(
+                raw.fingerprint + raw.masks_fingerprint, ["masks", frames[clip].shape], source.modules, source.libraries
+            ),
+            rows=partial(_checked_masks, raw, frames[clip].shape),
+            fps=raw.fps,
+            source=raw.source,
+            parameters={"source": config.source},
+        )
+        for clip, raw in raw_clips(config).items()
+        if raw.masks is not None
+    }
+
+
+def label_table(config: FrameExtraction, frames: Clips) -> pd.DataFrame:
+    """Columns clip, frame (0-based), label {0, 1} and kind, a row for every frame of every labelled test clip.
+
+    Raises:
+        SourceError: labels and frames of a clip do not fit each other.
+    """
+    parts = []
+    for clip, raw in raw_clips(config).items():
+        if not raw.labelled or clip.startswith("train/"):
+            continue
+        labels, kinds = raw.labels(len(frames[clip]))
+        parts.append(pd.DataFrame({"clip": clip, "frame": np.arange(len(labels)), "label": labels, "kind": kinds}))
+    if not parts:
+        return pd.DataFrame({"clip": [], "frame": [], "label": [], "kind": []}).astype(
+            {"clip": str, "frame": np.int64, "label": np.int8, "kind": str}
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _from_source(frames: Any, start: int, stop: int | None) -> Iterator[np.ndarray]:
+    return islice(frames(), start, stop)
+
+
+def _checked_masks(raw: RawClip, shape: tuple[int, ...], start: int, stop: int | None) -> Iterator[np.ndarray]:
+    assert raw.masks is not None
+    count = 0
+    for count, mask in enumerate(raw.masks(), start=1):
+        if mask.shape != shape[1:3]:
+            raise SourceError(
+                f"clip {raw.clip}: mask {count} is {mask.shape[1]}x{mask.shape[0]}, the frames are "
+                f"{shape[2]}x{shape[1]} ({raw.source}); masks and frames must be of one release"
+            )
+        if count > shape[0]:
+            break
+        yield mask
+    if count != shape[0]:
+        more = "more than " if count > shape[0] else ""
+        raise SourceError(
+            f"clip {raw.clip}: {more}{min(count, shape[0])} masks for {shape[0]} frames ({raw.source}); masks and "
+            "frames must be of one release"
+        )
+
+
+def _split_order(clip: str) -> int:
+    return ("train", "val", "test").index(clip.split("/", 1)[0])

@@ -1,0 +1,113 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.evaluation.tables import HIGH, LOW, ped2_labels, scores_of
+from vad_pipeline.evaluation.alignment import EvaluationError
+from vad_pipeline.evaluation.normality import anomaly_score, normalise
+
+TERMS = {"psnr": LOW, "distance": HIGH}
+SCORES = scores_of(ped2_labels(), psnr=-2.0, distance=1.0)
+
+
+def test_per_clip_equals_the_slow_loop():
+    shuffled = SCORES.sample(frac=1, random_state=1)
+    expected = pd.Series(index=shuffled.index, dtype=float)
+    for clip in shuffled["clip"].unique():
+        values = shuffled.loc[shuffled["clip"] == clip, "psnr"]
+        for row, value in values.items():
+            expected[row] = (value - min(values)) / (max(values) - min(values))
+    got = normalise(shuffled["psnr"], shuffled["clip"])
+    pd.testing.assert_series_equal(got, expected, check_names=False, rtol=0, atol=1e-15)
+    assert got.groupby(shuffled["clip"]).agg(["min", "max"]).drop_duplicates().to_numpy().tolist() == [[0, 1]]
+
+
+def test_global_has_one_zero_and_one_one_and_keeps_the_order_of_all_frames():
+    got = normalise(SCORES["psnr"], SCORES["clip"], "global")
+    assert (got == 0).sum() == (got == 1).sum() == 1
+    assert (got.rank() == SCORES["psnr"].rank()).all()
+
+
+def test_none_leaves_the_values():
+    pd.testing.assert_series_equal(normalise(SCORES["psnr"], SCORES["clip"], "none"), SCORES["psnr"])
+
+
+def test_a_constant_clip_is_one_half_and_named():
+    values = pd.Series([3.0, 3.0, 1.0, 2.0], name="psnr")
+    with pytest.warns(UserWarning, match=r"psnr: constant over clip test/7;.* 0\.5"):
+        got = normalise(values, pd.Series(["test/7", "test/7", "test/8", "test/8"]))
+    assert got.tolist() == [0.5, 0.5, 0, 1]
+
+
+def test_many_constant_clips_make_one_short_warning():
+    clips = pd.Series([f"test/{number}" for number in range(8)])
+    with pytest.warns(UserWarning, match="clips test/0, test/1, test/2, test/3, test/4 and 3 more") as caught:
+        assert set(normalise(pd.Series(np.arange(8.0)), clips)) == {0.5}
+    assert len(caught) == 1
+
+
+def test_constant_scores_have_regularity_one_half_under_global_too():
+    constant = SCORES.assign(psnr=30.0)
+    with pytest.warns(UserWarning, match="constant over all clips"):
+        assert set(1 - anomaly_score(constant, TERMS, {"psnr": 1}, "global")) == {0.5}
+
+
+def test_a_constant_term_without_weight_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        anomaly_score(SCORES.assign(psnr=30.0), TERMS, {"psnr": 0, "distance": 1})
+
+
+def test_an_unknown_way_of_normalising_lists_the_known():
+    with pytest.raises(EvaluationError, match="per_clip, global, none"):
+        normalise(SCORES["psnr"], SCORES["clip"], "per_video")  # type: ignore[arg-type]
+
+
+def test_fusion_is_lgn_nets_normality_score_turned_round():
+    mm = {term: normalise(SCORES[term], SCORES["clip"]) for term in TERMS}
+    normality = 0.6 * mm["psnr"] + (1 - 0.6) * (1 - mm["distance"])
+    got = anomaly_score(SCORES, TERMS, {"psnr": 0.6, "distance": 0.4})
+    np.testing.assert_allclose(got, 1 - normality, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["per_clip", "global"])
+def test_one_hot_weights_are_the_single_term_whatever_their_size(how):
+    got = anomaly_score(SCORES, TERMS, {"psnr": 7.0, "distance": 0.0}, how)
+    pd.testing.assert_series_equal(got, anomaly_score(SCORES, TERMS, {"psnr": 1.0}, how))
+    np.testing.assert_allclose(got, 1 - normalise(SCORES["psnr"], SCORES["clip"], how), rtol=0, atol=1e-12)
+
+
+def test_only_the_ratio_of_weights_counts():
+    few, many = ({"psnr": k * 3.0, "distance": k * 1.0} for k in (1, 10))
+    np.testing.assert_allclose(anomaly_score(SCORES, TERMS, few), anomaly_score(SCORES, TERMS, many))
+    assert anomaly_score(SCORES, TERMS, few).between(0, 1).all()
+
+
+def test_without_normalisation_one_term_is_turned_and_two_are_refused():
+    got = anomaly_score(SCORES, TERMS, {"psnr": 2.0, "distance": 0.0}, "none")
+    np.testing.assert_array_equal(got, -SCORES["psnr"])
+    with pytest.raises(EvaluationError, match="psnr, distance without normalisation"):
+        anomaly_score(SCORES, TERMS, {"psnr": 1, "distance": 1}, "none")
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"flow_error": 1.0}, "weight of 'flow_error': no such term; the model has distance, psnr"),
+        ({"psnr": 1.0, "flow_error": 0.0}, "'flow_error'"),
+        ({"psnr": -1.0}, "weight of psnr: -1"),
+        ({"psnr": float("nan")}, "weight of psnr: nan"),
+        ({"psnr": 0.0}, "no term carries weight; give one of distance, psnr"),
+        ({}, "no term carries weight"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(weights, message):
+    with pytest.raises(EvaluationError, match=message):
+        anomaly_score(SCORES, TERMS, weights)
+
+
+def test_a_weighted_term_without_a_column_is_named():
+    with pytest.raises(EvaluationError, match="term distance: no such column in the scores, which have clip, frame"):
+        anomaly_score(SCORES.drop(columns="distance"), TERMS, {"distance": 1})

@@ -1,0 +1,209 @@
+import base64
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from kedro.io import DatasetError
+from kedro.io.core import Version
+
+from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
+from vad_pipeline.io.clip_store import ClipStoreDataset
+from vad_pipeline.io.prune import prune_clips
+from vad_pipeline.sources import images, resize
+from vad_pipeline.sources.resize import FrameSize
+
+
+def rows(value, n, start, stop):
+    for i in range(start, n if stop is None else stop):
+        yield np.full((8, 12, 3), (value + i) % 255, np.uint8)
+
+
+def job(value, n=7):
+    return ClipJob(f"clip{value}", partial(rows, value, n), length=n, fps=5.0, source=f"cam{value}")
+
+
+def store(root, version=None, name="frames", backend="sequential", protocol=""):
+    return ClipStoreDataset(
+        filepath=f"{protocol}{root}/{name}.clips",
+        pool=f"{protocol}{root}/clips",
+        parallel={"backend": backend},
+        version=Version(None, version),
+    )
+
+
+def test_saved_clips_load_with_their_metadata(tmp_path):
+    store(tmp_path, "v1").save({"test/10": job(1), "test/2": job(2, 4)})
+    clips = store(tmp_path).load()
+    assert list(clips) == ["test/2", "test/10"]
+    assert clips["test/10"].shape == (7, 8, 12, 3)
+    assert clips["test/2"].fps == 5.0
+    assert clips["test/2"].source == "cam2"
+    assert isinstance(clips["test/2"].array(), np.memmap)
+    np.testing.assert_array_equal(clips["test/2"].array()[:, 0, 0, 0], [2, 3, 4, 5])
+    assert list(clips.split("train")) == []
+
+
+def test_an_unchanged_save_computes_nothing_and_adds_little(tmp_path):
+    store(tmp_path, "v1").save({"train/01": job(1)})
+    clip = tmp_path / "clips" / "clip1.npy"
+    before = clip.stat().st_mtime_ns, sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file())
+    store(tmp_path, "v2").save({"train/01": job(1)})
+    after = sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file())
+    assert clip.stat().st_mtime_ns == before[0]
+    assert after - before[1] < 20_000
+    assert store(tmp_path).load()["train/01"].fingerprint == "clip1"
+
+
+def test_versions_load_what_they_were_saved_with(tmp_path):
+    store(tmp_path, "v1").save({"train/01": job(1)})
+    store(tmp_path, "v2").save({"train/01": job(2)})
+    old = ClipStoreDataset(
+        filepath=f"{tmp_path}/frames.clips", pool=f"{tmp_path}/clips", version=Version("v1", None)
+    ).load()
+    assert old["train/01"].array()[0, 0, 0, 0] == 1
+    assert store(tmp_path).load()["train/01"].array()[0, 0, 0, 0] == 2
+
+
+def test_a_store_without_an_index_does_not_exist(tmp_path):
+    dataset = store(tmp_path)
+    assert not dataset.exists()
+    (tmp_path / "frames.clips" / "v1").mkdir(parents=True)
+    (tmp_path / "clips").mkdir()
+    assert not store(tmp_path).exists()
+    with pytest.raises(DatasetError):
+        store(tmp_path).load()
+    store(tmp_path, "v2").save({"train/01": job(1)})
+    assert store(tmp_path).exists()
+
+
+def test_a_damaged_index_is_named(tmp_path):
+    store(tmp_path, "v1").save({"train/01": job(1)})
+    (tmp_path / "frames.clips" / "v1" / "frames.clips").write_bytes(b"nonsense")
+    with pytest.raises(DatasetError, match="is not an index of clips"):
+        store(tmp_path).load()
+
+
+def test_an_empty_store_is_a_version_too(tmp_path):
+    store(tmp_path, "v1", name="masks").save({})
+    assert len(store(tmp_path, name="masks").load()) == 0
+
+
+def test_a_remote_store_works_through_fsspec():
+    store("store_of_this_test", "v1", protocol="memory://").save({"train/01": job(1)})
+    assert store("store_of_this_test", protocol="memory://").load()["train/01"].array().shape == (7, 8, 12, 3)
+
+
+def test_the_preview_is_a_contact_sheet(tmp_path):
+    store(tmp_path, "v1").save({f"train/{i}": job(i) for i in range(9)})
+    png = np.frombuffer(base64.b64decode(store(tmp_path).preview(clips=4, frames=3)), np.uint8)
+    sheet = cv2.imdecode(png, cv2.IMREAD_COLOR)
+    assert sheet.shape[1] == 3 * 160
+    assert sheet.shape[0] == 4 * (18 + 107)
+
+
+def test_prune_keeps_the_newest_version_and_its_clips(tmp_path):
+    store(tmp_path, "v1").save({"train/01": job(1), "train/02": job(2)})
+    store(tmp_path, "v2").save({"train/01": job(1), "train/02": job(3)})
+    store(tmp_path, "v1", name="model/frames").save({"train/01": job(4)})
+    dry = prune_clips(tmp_path, keep=1, dry_run=True, grace=0)
+    assert (dry.versions, dry.clips) == (1, 1)
+    assert (tmp_path / "clips" / "clip2.npy").exists()
+    pruned = prune_clips(tmp_path, keep=1, grace=0)
+    assert pruned == dry
+    assert {p.stem for p in (tmp_path / "clips").glob("*.npy")} == {"clip1", "clip3", "clip4"}
+    assert store(tmp_path).load()["train/02"].array()[0, 0, 0, 0] == 3
+
+
+def test_prune_leaves_clips_of_a_run_that_is_under_way(tmp_path):
+    store(tmp_path, "v1").save({"train/01": job(1)})
+    (tmp_path / "clips" / "fresh.npy").write_bytes(b"being written by another run")
+    assert prune_clips(tmp_path, keep=1).clips == 0
+    with pytest.raises(ValueError, match="keep is 0"):
+        prune_clips(tmp_path, keep=0)
+
+
+def test_the_fingerprint_follows_input_parameters_and_code():
+    base = step_fingerprint("a", FrameSize(8, 8), (resize,), ("numpy",))
+    assert base == step_fingerprint("a", FrameSize(8, 8), (resize,), ("numpy",))
+    assert base != step_fingerprint("b", FrameSize(8, 8), (resize,), ("numpy",))
+    assert base != step_fingerprint("a", FrameSize(8, 9), (resize,), ("numpy",))
+    assert base != step_fingerprint("a", FrameSize(8, 8), (images,), ("numpy",))
+    assert base != step_fingerprint("a", FrameSize(8, 8), (resize,), ("pandas",))
+
+
+SLOW_RUN = """
+    import sys, time
+    from functools import partial
+    import numpy as np
+    from kedro.io.core import Version
+    from vad_pipeline.io.clip_job import ClipJob
+    from vad_pipeline.io.clip_store import ClipStoreDataset
+
+    root, version = sys.argv[1], sys.argv[2]
+
+    def rows(value, start, stop):
+        with open(f"{root}/computed.log", "a") as log:
+            log.write(f"{value}\\n")
+        for i in range(20):
+            time.sleep(0.005)
+            yield np.full((64, 64, 3), value, np.uint8)
+
+    dataset = ClipStoreDataset(
+        filepath=f"{root}/frames.clips", pool=f"{root}/clips", version=Version(None, version),
+        parallel={"backend": "sequential"},
+    )
+    dataset.save({f"train/{i:02d}": ClipJob(f"clip{i}", partial(rows, i)) for i in range(12)})
+"""
+
+
+def start_slow_run(root, version):
+    code = textwrap.dedent(SLOW_RUN)
+    return subprocess.Popen([sys.executable, "-c", code, str(root), version], stderr=subprocess.PIPE)
+
+
+def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path):
+    rng = np.random.default_rng(7)
+    for attempt in range(4):
+        complete = set(Path(tmp_path / "clips").glob("*.npy"))
+        stamps = {path: path.stat().st_mtime_ns for path in complete}
+        run = start_slow_run(tmp_path, f"killed{attempt}")
+        n_before = len(complete)
+        deadline = time.monotonic() + 60
+        while len(list(Path(tmp_path / "clips").glob("*.npy"))) < n_before + 2 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(float(rng.uniform(0, 0.15)))
+        os.kill(run.pid, signal.SIGKILL)
+        run.communicate()
+        assert not store(tmp_path).exists(), "a killed run must not leave a version"
+        for path in Path(tmp_path / "clips").glob("*.npy"):
+            assert np.load(path, mmap_mode="r").shape == (20, 64, 64, 3)
+        assert {path: path.stat().st_mtime_ns for path in complete} == stamps
+    finished = len(list(Path(tmp_path / "clips").glob("*.npy")))
+    assert finished >= 8
+    before = (tmp_path / "computed.log").read_text().count("\n")
+    run = start_slow_run(tmp_path, "last")
+    assert run.communicate()[1] is not None
+    assert run.returncode == 0
+    assert (tmp_path / "computed.log").read_text().count("\n") - before == 12 - finished
+    clips = store(tmp_path).load()
+    assert [int(clip.array()[19, 63, 63, 2]) for clip in clips.values()] == list(range(12))
+
+
+def test_two_runs_at_once_do_not_hurt_each_other(tmp_path):
+    runs = [start_slow_run(tmp_path, "one"), start_slow_run(tmp_path, "two")]
+    errors = [run.communicate()[1].decode() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], errors
+    for version in ("one", "two"):
+        clips = ClipStoreDataset(
+            filepath=f"{tmp_path}/frames.clips", pool=f"{tmp_path}/clips", version=Version(version, None)
+        ).load()
+        assert [int(clip.array()[0, 0, 0, 0]) for clip in clips.values()] == list(range(12))
+    assert not list((tmp_path / "clips" / ".partial").iterdir())

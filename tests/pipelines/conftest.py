@@ -1,0 +1,46 @@
+"""End-to-end runs of the project's pipelines on a data root of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+TINY_SCENES = {
+    "frame_extraction": {"scenes": {"train_clips": 2, "test_clips": 2, "frames": 24, "height": 48, "width": 64}}
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Project":
+    monkeypatch.setenv("VAD_DATA_ROOT", str(tmp_path / "data"))
+    return Project(tmp_path / "data")
+
+
+class Project:
+    """Runs pipelines and opens datasets of the project on one data root."""
+
+    def __init__(self, data_root: Path):
+        self.data_root = data_root
+        bootstrap_project(PROJECT)
+
+    def session(self, env: str | None = None, params: dict[str, Any] | None = None) -> KedroSession:
+        return KedroSession.create(project_path=PROJECT, env=env, runtime_params=params or TINY_SCENES)
+
+    def run(self, pipeline: str, env: str | None = None, params: dict[str, Any] | None = None, **options: Any) -> Any:
+        with self.session(env, params) as session:
+            return session.run(pipeline_names=[pipeline], **options)
+
+    def load(self, dataset: str, env: str | None = None, params: dict[str, Any] | None = None) -> Any:
+        with self.session(env, params) as session:
+            return session.load_context().catalog.load(dataset)
+
+    def files(self) -> dict[Path, int]:
+        return {path: path.stat().st_size for path in self.data_root.rglob("*") if path.is_file()}
+
+
+ProjectFixture = Callable[..., Project]

@@ -1,0 +1,74 @@
+"""Raw data made on the spot: images, videos, and the jobs of a source carried out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from vad_pipeline.io.clip_job import ClipJob
+from vad_pipeline.io.clip_pool import ClipPool, Parallel
+from vad_pipeline.io.clips import Clip, Clips
+
+
+@pytest.fixture
+def write_image() -> Callable[..., Path]:
+    """Writes an array as the image its suffix names, making its folder."""
+
+    def write(path: Path, array: np.ndarray, **options) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def cut_in_half() -> Callable[[Path], None]:
+    """Truncates a file, as a copy that was interrupted leaves it."""
+
+    def cut(path: Path) -> None:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+
+    return cut
+
+
+@pytest.fixture
+def write_video() -> Callable[..., Path]:
+    """Encodes frames (H, W, 3) in colour, or (H, W) as lossless gray."""
+
+    def write(path: Path, frames: list[np.ndarray], fps: int = 10, codec: str = "", **container_options: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        gray = frames[0].ndim == 2
+        codec = codec or ("ffv1" if gray else {".mp4": "libx264", ".mkv": "ffv1"}.get(path.suffix, "mpeg4"))
+        with av.open(str(path), "w", options=container_options) as container:
+            stream = container.add_stream(codec, rate=fps)
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "gray" if gray else "yuv444p" if codec in ("libx264", "ffv1") else "yuv420p"
+            stream.options = {"crf": "4"} if codec == "libx264" else {"b": "8M"}
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray" if gray else "rgb24")))
+            container.mux(stream.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def carry_out(tmp_path: Path) -> Callable[[dict[str, ClipJob]], Clips]:
+    """Computes jobs into a pool, as saving them to a clip store does, and returns the stored clips."""
+    pool = ClipPool(str(tmp_path / "pool"))
+
+    def fill(jobs: dict[str, ClipJob]) -> Clips:
+        pool.fill(jobs, Parallel(backend="sequential"), "test")
+        return Clips(
+            {
+                clip: Clip(clip, job.fingerprint, *pool.header(job.fingerprint), job.fps, job.source, pool)
+                for clip, job in jobs.items()
+            }
+        )
+
+    return fill
