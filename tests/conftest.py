@@ -14,6 +14,14 @@ from vad_pipeline.io.clips import Clip, Clips
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _no_tracking_but_where_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests leave the MLflow stores of the project and of the user alone; those of tracking set VAD_TRACKING to on."""
+    monkeypatch.setenv("VAD_TRACKING", "off")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.delenv("VAD_MLFLOW_RUNS", raising=False)
+
+
 @pytest.fixture
 def ped2_root() -> Path:
     """The folder that holds UCSDped2; the test is skipped where VAD_PED2 does not name one."""

@@ -6,6 +6,10 @@ from functools import partial
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
+# names only: looking them up in their registries would import torch for every command
+DETECTORS = ("lgn_net",)
+EXPERIMENTS = ("lgn_net_ablation",)
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines by name; ``__default__`` is what `kedro run` does on a fresh clone.
@@ -15,7 +19,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     """
     makers: dict[str, Callable[[], Pipeline]] = {
         "frame_extraction": _extraction,
-        **{model: partial(_detector, model) for model in ("lgn_net",)},
+        **{model: partial(_detector, model) for model in DETECTORS},
+        **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "__default__": partial(_detector, "lgn_net"),
     }
     requested = getattr(pipelines, "_requested_pipelines", None)
@@ -33,3 +38,11 @@ def _detector(model: str) -> Pipeline:
     from vad_pipeline.pipelines import detector
 
     return _extraction() + detector.create_pipeline(model)
+
+
+def _experiment(name: str) -> Pipeline:
+    """Everything from raw data to a table of experiments."""
+    from vad_pipeline.pipelines import experiment
+    from vad_pipeline.training.experiments import EXPERIMENTS as declared
+
+    return _extraction() + experiment.create_pipeline(declared[name])

@@ -14,9 +14,9 @@ PED2_LENGTHS = dict(
         strict=True,
     )
 )
-# spec 8.1: abnormal frames of Ped2, 1-based and inclusive
+# UCSDped2.m: abnormal frames, 1-based and inclusive
 PED2_SPANS = (
-    (61, 180), (95, 180), (3, 146), (31, 180), (1, 129), (1, 159),
+    (61, 180), (95, 180), (1, 146), (31, 180), (1, 129), (1, 159),
     (46, 180), (1, 180), (1, 120), (1, 150), (1, 180), (88, 180),
 )  # fmt: skip
 
@@ -44,7 +44,7 @@ def ped2_labels() -> pd.DataFrame:
     clips = {}
     for (clip, length), (first, last) in zip(PED2_LENGTHS.items(), PED2_SPANS, strict=True):
         clips[clip] = [int(first - 1 <= t < last) for t in range(length)]
-    return labels_of(clips, {clip: "both/cyclist" for clip in clips})
+    return labels_of(clips, dict.fromkeys(clips, "both/cyclist"))
 
 
 def scores_of(labels: pd.DataFrame, window: Window | None = None, seed: int = 0, **shifts: float) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def test_another_split_can_be_evaluated():
         (SCORES, LABELS.drop(columns="label"), "labels: no column label"),
         (SCORES.assign(label=0), LABELS, "scores: column label belongs to the labels"),
         (SCORES.assign(psnr="high"), LABELS, "scores: term psnr is of type"),
-        (SCORES, LABELS.assign(clip="test/Test001"), "no name in common"),
+        (SCORES, LABELS.replace({"clip": {"test/1": "test/001", "test/2": "test/002"}}), "no name in common"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused_with_the_place(scores, labels, message):

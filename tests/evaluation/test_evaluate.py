@@ -1,7 +1,5 @@
 import json
 import math
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -127,7 +125,7 @@ def test_common_frames_make_a_prediction_model_comparable_with_a_reconstruction_
 def test_lengths_are_read_off_the_labels_or_given():
     by_labels = evaluate(SCORES, LABELS, TERMS, EQUAL)
     assert evaluate(SCORES, LABELS, TERMS, EQUAL, lengths=PED2_LENGTHS) == by_labels
-    shorter = evaluate(SCORES, LABELS, TERMS, EQUAL, lengths={clip: 100 for clip in PED2_LENGTHS})
+    shorter = evaluate(SCORES, LABELS, TERMS, EQUAL, lengths=dict.fromkeys(PED2_LENGTHS, 100))
     assert shorter["micro_auc_common"] != by_labels["micro_auc_common"]
     with pytest.raises(EvaluationError, match="clip test/02: scored, but its length is not given"):
         evaluate(SCORES, LABELS, TERMS, EQUAL, lengths={"test/01": 180})
@@ -135,8 +133,9 @@ def test_lengths_are_read_off_the_labels_or_given():
 
 def test_clips_too_short_for_the_reconstruction_family_have_no_common_frames():
     labels = labels_of({"test/1": [0, 1, 0, 1], "test/2": [1, 0, 1, 0]})
-    with pytest.warns(UserWarning, match="micro_auc_common"):
+    with pytest.warns(UserWarning, match="micro_auc_common: undefined") as caught:
         metrics = evaluate(oracle(labels, 1), labels, {"term": HIGH}, {"term": 1})
+    assert len(caught) == 1
     assert math.isnan(metrics["micro_auc_common"])
     assert metrics["micro_auc"] == 1
 
@@ -144,8 +143,9 @@ def test_clips_too_short_for_the_reconstruction_family_have_no_common_frames():
 @pytest.mark.parametrize(("label", "missing"), [(0, "abnormal"), (1, "normal")])
 def test_one_class_everywhere_gives_nan_and_names_the_other(label, missing):
     labels = LABELS.assign(label=label, kind="")
-    with pytest.warns(UserWarning, match=f"micro AUC: undefined, there is no {missing} frame"):
+    with pytest.warns(UserWarning, match=f"no {missing} frame: .* undefined") as caught:
         metrics = evaluate(SCORES, labels, TERMS, EQUAL)
+    assert len(caught) == 1
     undefined = {name for name, value in metrics.items() if math.isnan(value)}
     defined = {"macro_auc", "frames_scored", "frames_abnormal", "clips_scored"}
     assert undefined == set(metrics) - defined
@@ -155,7 +155,7 @@ def test_one_class_everywhere_gives_nan_and_names_the_other(label, missing):
 @pytest.mark.parametrize("part", ["scores", "labels"])
 def test_without_any_scores_or_labels_all_is_nan_and_nothing_crashes(part):
     scores, labels = (SCORES[:0], LABELS) if part == "scores" else (SCORES, LABELS[:0])
-    with pytest.warns(UserWarning, match="no normal and no abnormal frame"):
+    with pytest.warns(UserWarning, match="no normal frame and no abnormal frame"):
         metrics = evaluate(scores, labels, TERMS, EQUAL)
     assert metrics["frames_scored"] == metrics["clips_scored"] == 0
     assert all(math.isnan(value) for name, value in metrics.items() if "auc" in name)
@@ -205,12 +205,3 @@ def test_the_ends_of_the_sweep_are_the_single_terms():
     assert sweep["micro_auc_oracle"].iloc[0] == metrics["micro_auc_term_distance"]
     assert sweep["micro_auc_oracle"].iloc[-1] == metrics["micro_auc_term_psnr"]
     assert sweep["micro_auc_oracle"].iloc[5] == metrics["micro_auc"] > sweep["micro_auc_oracle"].iloc[0]
-
-
-def test_evaluation_starts_without_torch_kedro_and_mlflow():
-    code = (
-        "import sys, vad_pipeline.evaluation.evaluate;"
-        "print([m for m in ('torch', 'kedro', 'mlflow', 'matplotlib') if m in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"

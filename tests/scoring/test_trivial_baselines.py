@@ -88,7 +88,7 @@ def test_a_clip_of_one_frame_has_no_difference(store_clips):
 
 
 def test_without_training_clips_the_error_says_what_to_add(store_clips):
-    with pytest.raises(ValueError, match="no training clip.*add clips under train/"):
+    with pytest.raises(ValueError, match=r"no training clip.*add clips under train/"):
         trivial_scores(store_clips({"test/1": square_clip([3])}))
 
 

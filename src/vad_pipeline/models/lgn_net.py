@@ -109,7 +109,7 @@ class LGNNetwork(nn.Module):
         return self.st_lstm.input_gates(self.frame_encoder(frames))
 
     def local_features(self, gates: Tensor) -> Tensor:
-        """F'_loc of windows: gates (B, 4, 7 * 128, H/4, W/4) -> (B, 64, H, W)."""
+        """F'_loc of windows: gates (4, B, 7 * 128, H/4, W/4) -> (B, 64, H, W)."""
         hidden, zigzag = self.st_lstm(gates)
         return self.local_decoder(torch.cat([hidden, zigzag], dim=1))
 
@@ -130,6 +130,7 @@ class LGNNet(Detector):
         "regular_score": Term(higher_is_anomalous=True, meaning="weighted regular score that gates the memory update"),
     }
     has_maps = True
+    scoring_only = frozenset({"gamma", "gamma_quantile", "memory_reset", "psnr_weight"})
 
     def __init__(self, config: Config, colours: int = 3, learning_rate: float = 2e-4, epochs: int = 60):
         super().__init__(config, colours, learning_rate, epochs)
@@ -158,9 +159,9 @@ class LGNNet(Detector):
         Returns:
             Predicted frames (B, colours, H, W) and queries (B * H/8 * W/8, 512).
         """
-        b, t = inputs.shape[:2]
-        gates = self.network.frame_gates(inputs.flatten(0, 1))
-        local = self.network.local_features(gates.unflatten(0, (b, t)))
+        by_time = inputs.transpose(0, 1)
+        gates = self.network.frame_gates(by_time.flatten(0, 1)).unflatten(0, by_time.shape[:2])
+        local = self.network.local_features(gates)
         features = self.network.clip_encoder(inputs.flatten(1, 2))
         queries = memory.as_queries(features)
         read = memory.as_features(memory.read(queries, self.items, self.config.detach_read), features)
@@ -196,7 +197,8 @@ class LGNNet(Detector):
         return LGNScorer(self, options)
 
     def calibrate(self, held_out: Callable[[], Iterator[dict[str, np.ndarray]]], options: ScoringOptions) -> None:
-        """Set gamma where the configuration leaves it to the data."""
+        """Set gamma: the configuration's, or where it leaves that to the data, the held-out clips' quantile."""
+        self.gamma.fill_(self.config.gamma or 0.0)
         if self.config.gamma is not None:
             return
         scorer = LGNScorer(self, options)
@@ -234,9 +236,7 @@ class LGNScorer:
         for start in range(0, len(frames) - INPUTS, self.options.batch):
             stop = min(start + self.options.batch, len(frames) - INPUTS)  # windows start..stop-1
             fresh = start if kept is None else start + INPUTS
-            new = scale_frames(
-                torch.from_numpy(np.ascontiguousarray(frames[fresh : stop + INPUTS])).to(self.options.device)
-            )
+            new = self._images(frames[fresh : stop + INPUTS])
             images = new if kept is None else torch.cat([kept, new])  # frames start .. stop + 3
             # the last frame of a batch of windows is a target only; its gates are needed one batch later
             new_gates = self.network.frame_gates(new.to(self.dtype))
@@ -250,7 +250,7 @@ class LGNScorer:
 
     def _windows(self, images: Tensor, gates: Tensor, first_frame: int) -> ScoredBatch:
         n = len(images) - INPUTS
-        window_gates = torch.stack([gates[i : i + n] for i in range(INPUTS)], dim=1)
+        window_gates = torch.stack([gates[i : i + n] for i in range(INPUTS)])
         local = self.network.local_features(window_gates)
         stacked = torch.cat([images[i : i + n] for i in range(INPUTS)], dim=1)
         features = self.network.clip_encoder(stacked.to(self.dtype, memory_format=torch.channels_last))
@@ -286,7 +286,7 @@ class LGNScorer:
     def predict(self, frames: np.ndarray) -> np.ndarray:
         """The predicted fifth frame of a window; see ``Scorer.predict``."""
         images = self._images(frames[:INPUTS]).to(self.dtype)
-        local = self.network.local_features(self.network.frame_gates(images)[None])
+        local = self.network.local_features(self.network.frame_gates(images)[:, None])
         features = self.network.clip_encoder(images.flatten(0, 1)[None])
         read = memory.as_features(memory.read(memory.as_queries(features), self.items), features).to(self.dtype)
         predicted = self.network.decode(read, local)[0].float()

@@ -1,7 +1,7 @@
 """Scores that need no learning: frame difference, foreground area, brightness.
 
-They stand beside every table: on Ped2 the frame difference alone reaches 0.87 micro AUC, so a model must leave that
-behind to have learned anything. Nothing here is taken from a paper.
+They stand beside every table. On the common frames of Ped2 (``micro_auc_common``) the frame difference alone reaches
+0.87, the foreground area 0.91: a model must leave both behind to have learned anything. Nothing here is from a paper.
 """
 
 from collections.abc import Iterator, Mapping

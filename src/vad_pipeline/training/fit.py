@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -122,13 +122,14 @@ def train(
         raise TrainingError(f"{name}: no training clips; the raw data need clips of normal footage in the train split")
     folder = folder / training_fingerprint(name, config, size, training, seed, streams)
     finished = folder / "finished.safetensors"
+    fitted, held_out = _split_streams(streams, training.held_out)
     if finished.exists():
-        return Trained(read_checkpoint(finished), pd.read_parquet(folder / "history.parquet"), reused=True)
+        checkpoint = _calibrated(read_checkpoint(finished), config, held_out, training)
+        return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused=True)
     folder.mkdir(parents=True, exist_ok=True)
 
     lightning.seed_everything(seed, verbose=False)
     model = MODELS[name](config, colours=size.channels, learning_rate=training.learning_rate, epochs=training.epochs)  # type: ignore[call-arg]
-    fitted, held_out = _split_streams(streams, training.held_out)
     window = model.window(config)
     loaders: dict[str, Any] = {
         "train_dataloaders": training_loader(
@@ -161,8 +162,7 @@ def train(
     if trainer.interrupted:
         raise KeyboardInterrupt
 
-    model.cpu().eval()
-    model.calibrate(lambda: _arrays(held_out), ScoringOptions(device_of(training.accelerator)))
+    model.cpu()
     checkpoint = Checkpoint(
         model=name,
         config=asdict(config),
@@ -181,7 +181,7 @@ def train(
     table.to_parquet(folder / "history.parquet", index=False)
     write_checkpoint(checkpoint, finished)
     resume.unlink(missing_ok=True)
-    return Trained(checkpoint, table, reused=False)
+    return Trained(_calibrated(checkpoint, config, held_out, training), table, reused=False)
 
 
 def training_fingerprint(
@@ -191,7 +191,8 @@ def training_fingerprint(
     modules = [sys.modules[MODELS[name].__module__], *_submodules(layers)]
     # where and with how many readers it runs does not decide what comes out
     settings = {k: v for k, v in asdict(training).items() if k not in ("accelerator", "devices", "strategy", "workers")}
-    parts = [name, json.dumps([asdict(config), asdict(size), settings, seed], sort_keys=True)]
+    model = {k: v for k, v in asdict(config).items() if k not in MODELS[name].scoring_only}
+    parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
     parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
     return fingerprint(*parts, *(inspect.getsource(module) for module in modules), torch.__version__)
 
@@ -218,6 +219,13 @@ def device_check(accelerator: str) -> None:
         )
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise TrainingError("accelerator: mps is asked for, but this is no Apple GPU; set accelerator: cpu")
+
+
+def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips], training: Training) -> Checkpoint:
+    """The trained weights under a configuration that may differ in what only scoring reads, and calibrated for it."""
+    model = replace(trained, config=asdict(config)).build()
+    model.calibrate(lambda: _arrays(held_out), ScoringOptions(device_of(training.accelerator)))
+    return replace(trained, config=asdict(config), state=model.state_dict())
 
 
 def _submodules(package: Any) -> list[Any]:

@@ -33,7 +33,8 @@ class SpatioTemporalLSTM(nn.Module):
         """Unroll over time.
 
         Args:
-            gates: ``input_gates`` of the frames, (B, T, 7 * channels, h, w).
+            gates: ``input_gates`` of the frames, (T, B, 7 * channels, h, w); time comes first so that each step's lie
+                together in memory.
 
         Returns:
             The last cell's hidden state and spatiotemporal memory after the last frame, each (B, channels, h, w).
@@ -42,8 +43,7 @@ class SpatioTemporalLSTM(nn.Module):
         hidden: list[Tensor | None] = [None] * len(stack)
         cell: list[Tensor | None] = [None] * len(stack)
         memory: Tensor | None = None
-        for t in range(gates.shape[1]):
-            x_gates = gates[:, t]
+        for x_gates in gates:
             for layer, step in enumerate(stack):
                 if layer > 0:
                     x_gates = step.conv_x(hidden[layer - 1])

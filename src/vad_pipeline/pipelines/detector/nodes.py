@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from vad_pipeline.evaluation.evaluate import evaluate, scored_frames
+from vad_pipeline.hooks import live_curves
 from vad_pipeline.io.clip_job import ClipJob
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import MODELS
+from vad_pipeline.report.detector_report import Findings, draw_report
 from vad_pipeline.scoring.score import Scoring, score_clips
+from vad_pipeline.scoring.trivial_baselines import trivial_scores
 from vad_pipeline.sources.resize import FrameSize, resize_jobs
 from vad_pipeline.training.checkpoint import Checkpoint
 from vad_pipeline.training.fit import Training, train
@@ -33,7 +37,9 @@ def train_node(model: str) -> Callable[..., Any]:
         working_directory: Path,
     ) -> tuple[Checkpoint, pd.DataFrame]:
         """Train on normal clips, or take the result where that was done before; checkpoint and history."""
-        trained = train(model, config, size, training, seed, {"frames": frames}, working_directory)
+        curves = live_curves(model)
+        streams = {"frames": frames}
+        trained = train(model, config, size, training, seed, streams, working_directory, [curves] if curves else [])
         return trained.checkpoint, trained.history
 
     # Kedro builds the typed configuration from this annotation; functools.partial would lose it
@@ -77,3 +83,31 @@ def evaluate_node(model: str) -> Callable[..., Any]:
 
     evaluate_scores.__annotations__["config"] = MODELS[model].config_class
     return evaluate_scores
+
+
+def score_trivial_baselines(native_frames: Clips) -> pd.DataFrame:
+    """Frame difference, foreground area and brightness of the test frames: what takes no learning."""
+    return trivial_scores(native_frames)
+
+
+def report_node(model: str) -> Callable[..., Any]:
+    """The node function that draws what ``model`` found."""
+
+    def report_findings(
+        metrics: dict[str, float],
+        scored: pd.DataFrame,
+        trivial: pd.DataFrame,
+        labels: pd.DataFrame,
+        checkpoint: Checkpoint,
+        history: pd.DataFrame,
+        frames: Clips,
+        maps: Clips,
+        scoring: Scoring,
+        dataset: str,
+    ) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
+        """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them."""
+        return draw_report(
+            Findings(model, dataset, metrics, scored, trivial, labels, checkpoint, history, frames, maps, scoring)
+        )
+
+    return report_findings

@@ -27,10 +27,33 @@ def create_pipeline(model: str) -> Pipeline:
             ["metrics", "scored_frames"],
             name="evaluate",
         ),
+        Node(
+            nodes.report_node(model),
+            [
+                "metrics",
+                "scored_frames",
+                "trivial_scores",
+                "labels",
+                "checkpoint",
+                "history",
+                "frames",
+                "maps",
+                "params:scoring",
+                "params:dataset",
+            ],
+            ["regularity_figure", "peaks_figure", "roc_figure", "kinds_figure", "learning_curves_figure", "report"],
+            name="report",
+        ),
     ]
-    return Pipeline(
+    return trivial_baselines() + Pipeline(
         steps,
-        inputs={"native_frames": "frames", "labels": "labels"},
-        parameters={"params:seed"},
+        inputs={"native_frames": "frames", "labels": "labels", "trivial_scores": "trivial_scores"},
+        parameters={"params:seed", "params:dataset"},
         namespace=model,
     )
+
+
+def trivial_baselines() -> Pipeline:
+    """Scores that take no learning, once per data set; every table shows them."""
+    node = Node(nodes.score_trivial_baselines, "frames", "trivial_scores", name="score_trivial_baselines")
+    return Pipeline([node])

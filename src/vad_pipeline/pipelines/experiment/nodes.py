@@ -1,0 +1,57 @@
+"""Nodes of a table of experiments."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vad_pipeline.hooks import live_curves
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models import MODELS
+from vad_pipeline.scoring.score import Scoring
+from vad_pipeline.scoring.trivial_baselines import trivial_metrics
+from vad_pipeline.sources.resize import FrameSize
+from vad_pipeline.training.experiments import Budget, Experiment, Row, run_row, table_of
+
+
+def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
+    """The node function that runs one row."""
+
+    def run_experiment_row(
+        frames: Clips,
+        labels: pd.DataFrame,
+        config: Any,
+        size: FrameSize,
+        scoring: Scoring,
+        budget: Budget,
+        working_directory: Path,
+    ) -> tuple[pd.DataFrame, dict[str, float]]:
+        """Raw terms per frame and seed, and metrics averaged over seeds."""
+        curves = live_curves(experiment.namespace(row))
+        return run_row(
+            row,
+            config,
+            size,
+            budget,
+            scoring,
+            {"frames": frames},
+            labels,
+            working_directory,
+            [curves] if curves else [],
+        )
+
+    # Kedro builds the typed configuration from this annotation; functools.partial would lose it
+    run_experiment_row.__annotations__["config"] = MODELS[row.model].config_class
+    return run_experiment_row
+
+
+def table_node(experiment: Experiment) -> Callable[..., Any]:
+    """The node function that puts the rows together."""
+
+    def tabulate_rows(dataset: str, labels: pd.DataFrame, trivial: pd.DataFrame, *metrics: Any) -> pd.DataFrame:
+        """The experiment's table, trivial baselines and published figures beside it."""
+        named = {row.name: measured for row, measured in zip(experiment.rows, metrics, strict=True)}
+        return table_of(experiment, named, trivial_metrics(trivial, labels), dataset)
+
+    return tabulate_rows

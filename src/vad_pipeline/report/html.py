@@ -1,0 +1,52 @@
+"""One self-contained HTML file per model: what was measured and what it looks like."""
+
+import base64
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+
+def render_report(
+    title: str,
+    facts: Mapping[str, str],
+    table: pd.DataFrame,
+    figures: Mapping[str, tuple[str, Figure]],
+    published: pd.DataFrame,
+) -> str:
+    """The report; images lie inside, nothing is fetched.
+
+    Args:
+        title: of the page.
+        facts: short lines on data, model and training.
+        table: the model and the trivial baselines, a row each; the index names the row, fractions become per cent.
+        figures: heading -> (caption, figure).
+        published: columns paper, table, row, dataset, value, note; may be empty.
+    """
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("vad_pipeline.report", "."), autoescape=True)
+    return environment.get_template("report.html").render(
+        title=title,
+        facts=facts,
+        columns=list(table.columns),
+        rows=[
+            (str(name), [_cell(value) for value in row]) for name, row in zip(table.index, table.values, strict=True)
+        ],
+        figures=[(heading, caption, png(figure)) for heading, (caption, figure) in figures.items()],
+        published=published.to_dict("records"),
+    )
+
+
+def png(figure: Figure, dpi: int = 110) -> str:
+    """A figure as base64 PNG."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{100 * value:.1f}"
+    return str(value)

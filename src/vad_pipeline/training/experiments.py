@@ -1,0 +1,190 @@
+"""Tables of experiments: rows are a model and what is changed in its configuration, run with several seeds.
+
+This is the one way to declare a table. A row becomes a namespace of its pipeline and a run of its own in MLflow; a row
+whose training and scores are there already costs nothing. What is changed in scoring alone is not trained again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lightning.pytorch.callbacks import Callback
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass as typed
+
+from vad_pipeline.evaluation.evaluate import evaluate
+from vad_pipeline.evaluation.published import published_value
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models import MODELS
+from vad_pipeline.scoring.score import Scoring, score_clips
+from vad_pipeline.sources.raw_clip import fingerprint
+from vad_pipeline.sources.resize import FrameSize
+from vad_pipeline.training.fit import Training, train
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        name: part of its namespace.
+        title: as the table prints it.
+        model: name in the registry.
+        overrides: of the model's configuration.
+        published: the system or variant of ``published_results.csv`` that it is compared with, empty for none.
+    """
+
+    name: str
+    title: str
+    model: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    published: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table.
+
+    Attributes:
+        name: its pipeline's name.
+        title: what it asks.
+        rows: in the order printed.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+
+    def namespace(self, row: Row) -> str:
+        """Namespace of a row's nodes and datasets."""
+        return f"{self.name}__{row.name}"
+
+
+@typed(frozen=True, config=ConfigDict(extra="forbid"))
+class Budget:
+    """What every row of a table gets.
+
+    Attributes:
+        seeds: of weights and sampling; the table shows mean and spread over them.
+        training: the same for all rows.
+    """
+
+    training: Training
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+
+
+TABLE_COLUMNS = (
+    "micro_auc",
+    "micro_auc_std",
+    "micro_auc_global",
+    "macro_auc",
+    "micro_auc_common",
+    "average_precision",
+    "eer",
+)
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "lgn_net_ablation": Experiment(
+        "lgn_net_ablation",
+        "What LGN-Net's memory, its update at test time and its gradient contribute",
+        (
+            Row("full", "LGN-Net", "lgn_net", published="lgn_net"),
+            Row("no_update", "without update at test time (gamma = 0, Fig. 9)", "lgn_net", {"gamma": 0.0}),
+            Row("psnr_only", "PSNR alone (lambda = 1, Fig. 10)", "lgn_net", {"psnr_weight": 1.0}),
+            Row("distance_only", "memory distance alone (lambda = 0, Fig. 10)", "lgn_net", {"psnr_weight": 0.0}),
+            Row("attached_read", "reading with gradient", "lgn_net", {"detach_read": False}),
+            Row("subset_maximum", "update weights divided as Eq. 6 prints", "lgn_net", {"update_max": "subset"}),
+        ),
+    ),
+}
+
+
+def with_overrides(config: Any, overrides: Mapping[str, Any]) -> Any:
+    """A configuration with some fields changed, checked like one from a file."""
+    return TypeAdapter(type(config)).validate_python(asdict(config) | dict(overrides))
+
+
+def run_row(
+    row: Row,
+    base: Any,
+    size: FrameSize,
+    budget: Budget,
+    scoring: Scoring,
+    streams: Mapping[str, Clips],
+    labels: pd.DataFrame,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Train, score and evaluate a row with every seed; what is finished is taken as it is.
+
+    Args:
+        row: what to change.
+        base: the model's configuration.
+        size: of its frames.
+        budget: seeds and training.
+        scoring: how the trained model is run.
+        streams: stream -> clips.
+        labels: of the test clips.
+        folder: working directory of the model; rows that differ in scoring alone share trainings there.
+        callbacks: for Lightning.
+
+    Returns:
+        Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each.
+    """
+    kind = MODELS[row.model]
+    config = with_overrides(base, row.overrides)
+    lengths = {clip: len(stored) for clip, stored in streams["frames"].items()}
+    tables, metrics = [], []
+    for seed in budget.seeds:
+        trained = train(row.model, config, size, budget.training, seed, streams, folder, callbacks)
+        state = fingerprint(*(tensor.double().sum().item() for tensor in trained.checkpoint.state.values()))
+        read_by_scoring = {key: value for key, value in asdict(config).items() if key in kind.scoring_only}
+        key = fingerprint(state, json.dumps([read_by_scoring, asdict(scoring)], sort_keys=True), *sorted(lengths))
+        finished = folder / f"scores_{key}.parquet"
+        if not finished.exists():
+            groups = [list(streams["frames"].split("test"))]
+            scores, _maps = score_clips(trained.checkpoint.build(), streams, scoring, groups, folder)
+            temporary = finished.with_suffix(".partial")
+            scores.to_parquet(temporary, index=False)
+            temporary.replace(finished)
+        scores = pd.read_parquet(finished)
+        metrics.append(evaluate(scores, labels, kind.terms, kind.fusion(config), seed=seed, lengths=lengths))
+        tables.append(scores.assign(seed=seed))
+    summary = pd.DataFrame(metrics)
+    spread = summary.std(ddof=1) if len(summary) > 1 else summary.iloc[0] * np.nan
+    flat = {str(name): float(value) for name, value in summary.mean().items()}
+    flat |= {f"{name}_std": float(value) for name, value in spread.items()}
+    return pd.concat(tables, ignore_index=True), flat
+
+
+def table_of(
+    experiment: Experiment,
+    metrics: Mapping[str, Mapping[str, float]],
+    trivial: Mapping[str, Mapping[str, float]],
+    dataset: str,
+) -> pd.DataFrame:
+    """The table: a row each for the experiment's rows and the trivial baselines.
+
+    Args:
+        experiment: the declaration.
+        metrics: row name -> metrics of ``run_row``.
+        trivial: baseline -> metrics.
+        dataset: whose published figures stand beside ours.
+
+    Returns:
+        Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer
+        (all per cent) and published (per cent, missing where none was printed).
+    """
+    rows = []
+    for row in experiment.rows:
+        published = published_value(row.published, dataset.removesuffix("_small")) if row.published else None
+        values = {name: 100 * metrics[row.name].get(name, float("nan")) for name in TABLE_COLUMNS}
+        rows.append({"row": row.title, **values, "published": published})
+    for name, baseline in trivial.items():
+        values = {column: 100 * baseline.get(column, float("nan")) for column in TABLE_COLUMNS}
+        rows.append({"row": f"{name.replace('_', ' ')} (no learning)", **values, "published": None})
+    return pd.DataFrame(rows).astype({"published": "float64"})

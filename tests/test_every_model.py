@@ -1,0 +1,127 @@
+"""Every registered model, and every parameters file of every environment."""
+
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from kedro.config import OmegaConfigLoader
+from pydantic import TypeAdapter
+
+from tests.training.conftest import moving_square
+from vad_pipeline.evaluation.evaluate import evaluate
+from vad_pipeline.models import MODELS
+from vad_pipeline.pipeline_registry import DETECTORS
+from vad_pipeline.pipeline_registry import EXPERIMENTS as EXPERIMENT_NAMES
+from vad_pipeline.scoring.score import Scoring, ScoringError, score_clips
+from vad_pipeline.settings import CONFIG_LOADER_ARGS
+from vad_pipeline.sources import SOURCES
+from vad_pipeline.sources.extraction import FrameExtraction
+from vad_pipeline.sources.resize import FrameSize
+from vad_pipeline.training.experiments import EXPERIMENTS, Budget, with_overrides
+from vad_pipeline.training.fit import Training, train
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name != "local")
+
+# Millions of parameters at width 1 (spec 10), as the paper's environment builds the model.
+PUBLISHED_SIZE = {"lgn_net": 22.75}
+
+# What makes a model small enough to train in seconds.
+TINY = {"lgn_net": {"width": 0.0625, "gamma": None}}
+
+
+@cache
+def parameters(environment):
+    loader = OmegaConfigLoader(str(CONF), env=None if environment == "base" else environment, **CONFIG_LOADER_ARGS)
+    return loader["parameters"]
+
+
+def test_the_names_in_the_pipeline_registry_are_those_of_the_registries():
+    assert set(DETECTORS) == set(MODELS) == set(PUBLISHED_SIZE) == set(TINY)
+    assert set(EXPERIMENT_NAMES) == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_parameters_file_loads_into_its_typed_configuration(environment):
+    loaded = parameters(environment)
+    extraction = FrameExtraction(**loaded["frame_extraction"])
+    assert TypeAdapter(SOURCES[extraction.source].config).validate_python(getattr(extraction, extraction.source))
+    for model in MODELS:
+        section = loaded[model]
+        assert set(section) == {"frames", "model", "training", "scoring"}
+        size = FrameSize(**section["frames"])
+        config = MODELS[model].config_class(**section["model"])
+        assert Training(**section["training"]).epochs >= 1
+        assert Scoring(**section["scoring"]).batch >= 1
+        with torch.device("meta"):
+            network = MODELS[model](config, colours=size.channels)
+        assert sum(p.numel() for p in network.parameters()) > 0
+    for name, experiment in EXPERIMENTS.items():
+        assert Budget(**loaded[name]).seeds
+        for row in experiment.rows:
+            config = MODELS[row.model].config_class(**loaded[row.model]["model"])
+            assert with_overrides(config, row.overrides)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_paper_s_environment_builds_the_published_number_of_parameters(model):
+    section = parameters("ped2")[model]
+    with torch.device("meta"):
+        network = MODELS[model](
+            MODELS[model].config_class(**section["model"]), colours=FrameSize(**section["frames"]).channels
+        )
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(PUBLISHED_SIZE[model], abs=0.01)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
+    import pandas as pd
+
+    kind = MODELS[model]
+    config = kind.config_class(**TINY[model])
+    window = kind.window(config)
+    n = window.length + 8
+    arrays = {f"train/{i}": moving_square(n, 3 * i) for i in range(3)}
+    arrays |= {f"test/{i}": moving_square(n, i, speed=1 + 3 * i) for i in range(2)}
+    streams = {"frames": store_clips(arrays)}
+    size = FrameSize(16, 24, "gray")
+    training = Training(epochs=1, batch_size=4, accelerator="cpu")
+    trained = train(model, config, size, training, 0, streams, tmp_path)
+    scores, maps = score_clips(
+        trained.checkpoint.build(), streams, Scoring(batch=3, accelerator="cpu"), [["test/0", "test/1"]], tmp_path
+    )
+    assert list(scores.columns) == ["clip", "frame", *kind.terms]
+    for clip in ("test/0", "test/1"):
+        assert scores.loc[scores["clip"] == clip, "frame"].tolist() == list(window.scored(n))
+    assert np.isfinite(scores[list(kind.terms)].to_numpy()).all()
+    assert bool(maps) == kind.has_maps
+    for job in maps.values():
+        stored = np.load(job.file)
+        assert stored.dtype == np.float16
+        assert stored.shape == (len(window.scored(n)), 4, 6)
+        assert (stored >= 0).all()
+    labels = pd.DataFrame({"clip": np.repeat(["test/0", "test/1"], n), "frame": list(range(n)) * 2, "kind": ""})
+    labels["label"] = (labels["clip"] == "test/1").astype(int)
+    metrics = evaluate(scores, labels, kind.terms, kind.fusion(config))
+    assert 0 <= metrics["micro_auc"] <= 1
+    assert metrics["frames_scored"] == len(scores)
+    predicted = (
+        trained.checkpoint.build()
+        .scorer(Scoring(accelerator="cpu").options())
+        .predict(arrays["test/0"][: window.length])
+    )
+    assert predicted.shape == (16, 24, 1)
+    assert predicted.dtype == np.uint8
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_clip_shorter_than_the_window_is_named_when_scored(model, tmp_path, store_clips):
+    kind = MODELS[model]
+    network = kind(kind.config_class(**TINY[model]), colours=1).eval()
+    clips = store_clips({"test/short": moving_square(3, 0)})
+    with pytest.raises(ScoringError, match="clip test/short: 3 frames, a window needs"):
+        score_clips(network, {"frames": clips}, Scoring(accelerator="cpu"), [["test/short"]], tmp_path)
+    assert asdict(network.config)

@@ -1,0 +1,214 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from tests.training.conftest import SIZE
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models.lgn_net import LGNNet
+from vad_pipeline.training.checkpoint import CheckpointError
+from vad_pipeline.training.fit import (
+    Training,
+    TrainingError,
+    device_check,
+    split_held_out,
+    train,
+    training_fingerprint,
+)
+
+
+def run(folder, config, training, clips, seed=0, callbacks=()):
+    return train("lgn_net", config, SIZE, training, seed, {"frames": clips}, folder, callbacks)
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+class StopAfter(Callback):
+    """An end as sudden as a power cut, some steps into an epoch."""
+
+    def __init__(self, epoch, step=1):
+        self.at = (epoch, step)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == self.at:
+            raise RuntimeError("power cut")
+
+
+def test_training_is_deterministic_in_its_seed(tmp_path, config, training, scenes):
+    one = run(tmp_path / "a", config, training, scenes)
+    other = run(tmp_path / "b", config, training, scenes)
+    third = run(tmp_path / "c", config, training, scenes, seed=1)
+    assert same(one.checkpoint.state, other.checkpoint.state)
+    assert not same(one.checkpoint.state, third.checkpoint.state)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(tmp_path, config, training, scenes, epoch):
+    whole = run(tmp_path / "whole", config, training, scenes)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path / "cut", config, training, scenes, callbacks=[StopAfter(epoch)])
+    started = []
+
+    class Watch(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            started.append(trainer.current_epoch)
+
+    resumed = run(tmp_path / "cut", config, training, scenes, callbacks=[Watch()])
+    assert started == list(range(epoch, 3)), "finished epochs must not be trained again"
+    assert same(whole.checkpoint.state, resumed.checkpoint.state)
+    left, right = (r.history.set_index(["epoch", "name"])["value"] for r in (whole, resumed))
+    assert left.equals(right)
+
+
+def test_finished_work_is_reused_and_a_change_of_scoring_trains_nothing(tmp_path, config, training, scenes):
+    first = run(tmp_path, config, training, scenes)
+    again = run(tmp_path, config, training, scenes)
+    assert (first.reused, again.reused) == (False, True)
+    assert same(first.checkpoint.state, again.checkpoint.state)
+    other = run(tmp_path, replace(config, gamma=0.5, psnr_weight=1.0), training, scenes)
+    assert other.reused
+    assert float(other.checkpoint.state["gamma"]) == 0.5
+    assert other.checkpoint.config["psnr_weight"] == 1.0
+    assert not run(tmp_path, replace(config, margin=0.5), training, scenes).reused
+
+
+def test_the_fingerprint_of_a_training_follows_data_parameters_and_seed(config, training, scenes):
+    def of(config=config, training=training, seed=0, clips=scenes):
+        return training_fingerprint("lgn_net", config, SIZE, training, seed, {"frames": clips})
+
+    assert of() == of()
+    assert of() == of(training=replace(training, workers=1))
+    fewer = Clips({name: scenes[name] for name in list(scenes)[:-1]})
+    assert (
+        len({of(), of(seed=1), of(replace(config, items=5)), of(training=replace(training, epochs=2)), of(clips=fewer)})
+        == 5
+    )
+
+
+def test_held_out_clips_take_no_part_and_gamma_is_calibrated_on_them(tmp_path, config, training, scenes):
+    trained = run(tmp_path, config, training, scenes)
+    assert trained.checkpoint.about["held_out"] == ["train/02"]
+    assert float(trained.checkpoint.state["gamma"]) > 0
+    names = set(trained.history["name"])
+    assert {"train_loss", "val_loss", "val_psnr", "learning_rate"} <= names
+    assert sorted(set(trained.history["epoch"])) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (0.1, 1), (0.5, 2), (0.99, 3)])
+def test_a_share_of_the_clips_is_held_out(scenes, share, held):
+    fitted, kept = split_held_out(scenes.split("train"), share)
+    assert len(kept) == held
+    assert len(fitted) == 4 - held
+    assert not set(fitted) & set(kept)
+
+
+def test_one_clip_alone_is_trained_on(scenes):
+    fitted, kept = split_held_out(Clips({"train/00": scenes["train/00"]}), 0.1)
+    assert (len(fitted), len(kept)) == (1, 0)
+
+
+def test_a_damaged_state_is_named_and_a_new_start_offered(tmp_path, config, training, scenes):
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(tmp_path, config, training, scenes, callbacks=[StopAfter(1)])
+    (state,) = tmp_path.glob("*/resume.ckpt")
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"resume.ckpt.* is damaged .*delete it to train from the start"):
+        run(tmp_path, config, training, scenes)
+    state.unlink()
+    assert not run(tmp_path, config, training, scenes).reused
+
+
+def test_a_nan_loss_stops_with_the_step_and_keeps_the_last_good_epoch(tmp_path, config, training, scenes, monkeypatch):
+    step = LGNNet.training_step
+
+    def poisoned(self, batch, index):
+        loss = step(self, batch, index)
+        return loss * float("nan") if self.current_epoch == 1 and index == 2 else loss
+
+    monkeypatch.setattr(LGNNet, "training_step", poisoned)
+    with pytest.raises(
+        TrainingError, match=r"loss is nan at epoch 1, step \d+; the state after epoch 0 is kept"
+    ) as stop:
+        run(tmp_path, config, training, scenes)
+    assert "lower learning_rate" in str(stop.value)
+    (state,) = tmp_path.glob("*/resume.ckpt")
+    kept = torch.load(state, weights_only=True)["state_dict"]
+    assert all(torch.isfinite(value).all() for value in kept.values())
+    monkeypatch.undo()
+    assert not run(tmp_path, config, training, scenes).reused
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_is_said_before_anything_starts():
+    with pytest.raises(TrainingError, match=r"sees no CUDA device; .*set accelerator: cpu"):
+        device_check("gpu")
+
+
+def test_no_training_clips_is_an_error(tmp_path, config, training, scenes):
+    with pytest.raises(TrainingError, match="no training clips"):
+        run(tmp_path, config, training, scenes.split("test"))
+
+
+def test_an_unknown_training_parameter_is_refused():
+    with pytest.raises(ValueError, match="epoch"):
+        Training(epoch=3)
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from tests.training.conftest import SIZE, moving_square
+    from tests.training.kill_setup import clips_of
+    from vad_pipeline.models.lgn_net import Config
+    from vad_pipeline.training.fit import Training, train
+
+    training = Training(epochs=40, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu")
+    clips = clips_of(Path(sys.argv[1]))
+    config = Config(width=0.0625, gamma=None)
+    trained = train("lgn_net", config, SIZE, training, 0, {"frames": clips}, Path(sys.argv[2]))
+    print("finished", trained.reused)
+"""
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_moment_is_resumed_to_the_same_result(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "pool")]
+    root = Path(__file__).resolve().parents[2]
+    kills = 0
+    for delay in (0.0, 0.4, 0.15):
+        process = subprocess.Popen(
+            [*command, str(tmp_path / "killed")], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        seen = {p: p.stat().st_mtime_ns for p in tmp_path.glob("killed/*/resume.ckpt")}
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            now = {p: p.stat().st_mtime_ns for p in tmp_path.glob("killed/*/resume.ckpt")}
+            if now and now != seen:
+                break
+            time.sleep(0.005)
+        time.sleep(delay)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills >= 1
+    assert not list(tmp_path.glob("killed/*/finished.safetensors")) or kills < 3
+    for folder in ("killed", "whole"):
+        subprocess.run([*command, str(tmp_path / folder)], cwd=root, check=True, capture_output=True)
+    killed, whole = (next(tmp_path.glob(f"{folder}/*/finished.safetensors")) for folder in ("killed", "whole"))
+    from vad_pipeline.training.checkpoint import read_checkpoint
+
+    assert same(read_checkpoint(killed).state, read_checkpoint(whole).state)
