@@ -121,7 +121,10 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
 def test_a_clip_shorter_than_the_window_is_named_when_scored(model, tmp_path, store_clips):
     kind = MODELS[model]
     network = kind(kind.config_class(**TINY[model]), colours=1).eval()
-    clips = store_clips({"test/short": moving_square(3, 0)})
-    with pytest.raises(ScoringError, match="clip test/short: 3 frames, a window needs"):
+    short = kind.window(network.config).length - 1
+    if not short:
+        pytest.skip("one frame is enough for this model")
+    clips = store_clips({"test/short": moving_square(short, 0)})
+    with pytest.raises(ScoringError, match=f"clip test/short: {short} frames, a window needs"):
         score_clips(network, {"frames": clips}, Scoring(accelerator="cpu"), [["test/short"]], tmp_path)
     assert asdict(network.config)

@@ -46,7 +46,7 @@ KINDS = "metrics", "history", "artifact"
 FACTS = ("dataset", "protocol", "seed")  # tags that parameters of these names decide
 PARENT = ""  # the namespace of nodes without one
 SQLITE = "sqlite:///"
-UNNAMEABLE = re.compile(r"[^/\w.\- :]")  # what MLflow takes in no name
+ODD = re.compile(r"[^/\w.\- :]")  # what MLflow takes in no name
 Point = tuple[str, float, int]  # name, value, step
 
 logger = logging.getLogger(__name__)
@@ -217,9 +217,8 @@ def open_store(config: TrackingConfig) -> tuple["MlflowClient", str]:
     client, uri, location = MlflowClient(config.tracking_uri), config.tracking_uri, config.artifact_location
     if location is None and uri.startswith(SQLITE):
         location = Path(uri.removeprefix(SQLITE)).with_name("mlartifacts").as_uri()
-    kind = {"mlflow.experimentKind": "custom_model_development"}  # the UI shows training runs, not chats
     try:
-        return client, client.create_experiment(config.experiment, location, kind)
+        return client, client.create_experiment(config.experiment, location)
     except MlflowException:  # it exists
         if (experiment := client.get_experiment_by_name(config.experiment)) is None:
             raise
@@ -240,7 +239,7 @@ def open_runs(
         if namespace == PARENT:
             tags = {key: str(value) for key, value in {**tags, **own}.items() if value is not None}
             parameters |= {key: tags[key] for key in ("pipeline", "env", *FACTS) if key in tags}
-            title = f"{tags['pipeline']} {time.strftime('%m-%d %H:%M')}"  # the UI shows 24 characters
+            title = f"{tags['pipeline']} {time.strftime('%m-%d %H:%M')}"  # its column is narrow
         else:
             title, own["mlflow.parentRunId"] = namespace, runs[PARENT]
         runs[namespace] = client.create_run(experiment, tags={**tags, **own}, run_name=title).info.run_id
@@ -297,13 +296,9 @@ def log(client: "MlflowClient", run_id: str, points: Sequence[Point] = (), param
     """In batches; names made of what MLflow takes, values of parameters cut at its limit of 6000 characters."""
     from mlflow.entities import Metric, Param
 
-    metrics = [
-        Metric(UNNAMEABLE.sub("_", name)[:250], value, int(time.time() * 1000), step) for name, value, step in points
-    ]
-    params = [
-        Param(UNNAMEABLE.sub("_", name)[:250], v if len(v) <= 6000 else f"{v[:5997]}...")
-        for name, v in parameters.items()
-    ]
+    now = int(time.time() * 1000)
+    metrics = [Metric(ODD.sub("_", name)[:250], value, now, step) for name, value, step in points]
+    params = [Param(ODD.sub("_", n)[:250], v if len(v) <= 6000 else f"{v[:5997]}...") for n, v in parameters.items()]
     for i in range(0, max(len(metrics), len(params)), 100):
         client.log_batch(run_id, metrics=metrics[i : i + 100], params=params[i : i + 100])
 
@@ -325,7 +320,7 @@ def log_outputs(run: TrackedRun, outputs: Sequence[Output]) -> None:
             if output.kind == "history":  # live curves may have logged some: MLflow would keep both
                 names = {point[0] for point in points}
                 live = {(name, old.step) for name in names for old in run.client.get_metric_history(run_id, name)}
-                pass
+                points = [point for point in points if (point[0], point[2]) not in live]
             log(run.client, run_id, points)
 
 
@@ -336,7 +331,7 @@ def points_of(output: Output, prefix: str, data: Any) -> list[Point]:
     points, odd = [], set()
     for name, value, step in rows:
         if isinstance(value, Real) and math.isfinite(value):
-            points.append((UNNAMEABLE.sub("_", f"{prefix}{name}")[:250], float(value), int(step)))
+            points.append((ODD.sub("_", f"{prefix}{name}")[:250], float(value), int(step)))
         else:
             odd.add(str(name))
     if odd:

@@ -8,10 +8,10 @@ import pytest
 
 from tests.evaluation.tables import HIGH, LOW, PED2_LENGTHS, labels_of, ped2_labels, scores_of
 from vad_pipeline.evaluation.alignment import EvaluationError, align
-from vad_pipeline.evaluation.evaluate import evaluate, fusion_sweep, scored_frames
+from vad_pipeline.evaluation.evaluate import evaluate, fusion_sweep, oracle_metrics, oracle_wanted, scored_frames
 from vad_pipeline.evaluation.metrics import bootstrap_interval, macro_auc, micro_auc
 from vad_pipeline.evaluation.normality import anomaly_score
-from vad_pipeline.models.contract import Window
+from vad_pipeline.models.contract import Term, Window
 
 TERMS = {"psnr": LOW, "distance": HIGH}
 EQUAL = {"psnr": 0.5, "distance": 0.5}
@@ -205,3 +205,25 @@ def test_the_ends_of_the_sweep_are_the_single_terms():
     assert sweep["micro_auc_oracle"].iloc[0] == metrics["micro_auc_term_distance"]
     assert sweep["micro_auc_oracle"].iloc[-1] == metrics["micro_auc_term_psnr"]
     assert sweep["micro_auc_oracle"].iloc[5] == metrics["micro_auc"] > sweep["micro_auc_oracle"].iloc[0]
+
+
+def test_the_clean_protocol_has_no_oracle_and_the_paper_s_marks_it():
+    assert not oracle_wanted("clean")
+    assert oracle_wanted("paper")
+    with pytest.raises(EvaluationError, match="protocol 'best': set it to clean"):
+        oracle_wanted("best")
+
+
+def test_the_oracle_is_at_least_as_good_as_any_fixed_weight():
+    rng = np.random.default_rng(0)
+    label = (rng.random(400) < 0.4).astype(int)
+    scores = pd.DataFrame({"clip": "test/1", "frame": range(400), "a": label + rng.normal(0, 1.5, 400)})
+    scores["b"] = label + rng.normal(0, 0.8, 400)
+    labels = pd.DataFrame({"clip": "test/1", "frame": range(400), "label": label, "kind": ""})
+    terms = {name: Term(higher_is_anomalous=True, meaning="") for name in "ab"}
+    oracle = oracle_metrics(scores, labels, terms, {"a": 0.5, "b": 0.5})
+    assert set(oracle) == {"micro_auc_oracle", "a_weight_oracle"}
+    for weight in (0.0, 0.5, 1.0):
+        fixed = evaluate(scores, labels, terms, {"a": weight, "b": 1 - weight})["micro_auc"]
+        assert oracle["micro_auc_oracle"] >= fixed - 1e-12
+    assert oracle_metrics(scores, labels, terms, {"b": 1.0}) == {}

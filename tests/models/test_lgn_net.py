@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,7 @@ def test_training_moves_the_memory_with_the_step_s_queries():
     before = model.items.clone()
     batch = {"frames": torch.randint(0, 256, (2, 5, 32, 48, 1), dtype=torch.uint8)}
     model.log_dict = lambda *_, **__: None
+    model._trainer = SimpleNamespace(world_size=1)
     loss = model.training_step(batch, 0)
     assert loss.requires_grad
     assert not torch.equal(model.items, before)

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from tests.training.conftest import SIZE
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models.lgn_net import LGNNet
+from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.checkpoint import CheckpointError
 from vad_pipeline.training.fit import (
     Training,
@@ -153,6 +154,11 @@ def test_a_nan_loss_stops_with_the_step_and_keeps_the_last_good_epoch(tmp_path, 
 def test_a_missing_gpu_is_said_before_anything_starts():
     with pytest.raises(TrainingError, match=r"sees no CUDA device; .*set accelerator: cpu"):
         device_check("gpu")
+
+
+def test_frames_that_cannot_be_halved_often_enough_are_refused(tmp_path, config, training, scenes):
+    with pytest.raises(TrainingError, match=r"frames of 24x20; .*multiples of 8"):
+        train("lgn_net", config, FrameSize(20, 24, "gray"), training, 0, {"frames": scenes}, tmp_path)
 
 
 def test_no_training_clips_is_an_error(tmp_path, config, training, scenes):

@@ -150,6 +150,43 @@ def fusion_sweep(
     return pd.DataFrame({"weight": weights, "micro_auc_oracle": areas})
 
 
+def oracle_wanted(protocol: str) -> bool:
+    """Whether the protocol asks for what papers do with test labels: ``clean`` does not, ``paper`` does.
+
+    Raises:
+        EvaluationError: it is neither.
+    """
+    if protocol not in ("clean", "paper"):
+        raise EvaluationError(f"protocol {protocol!r}: set it to clean (default) or paper")
+    return protocol == "paper"
+
+
+def oracle_metrics(
+    scores: pd.DataFrame,
+    labels: pd.DataFrame,
+    terms: Mapping[str, "Term"],
+    weights: Mapping[str, float],
+    split: str = "test",
+) -> dict[str, float]:
+    """What tuning on the test labels would report, from the same scores; every name says 'oracle'.
+
+    Args: as `evaluate`.
+
+    Returns:
+        micro_auc_oracle, the best of the grid of two fused terms' weights in steps of 0.1, and <term>_weight_oracle,
+        where the grid has it; empty where the model does not fuse two terms.
+    """
+    fused = list(weights)
+    if len(fused) != 2:
+        return {}
+    sweep = fusion_sweep(scores, labels, terms, fused[0], fused[1], split=split).dropna()
+    if sweep.empty:
+        return {}
+    best = int(sweep["micro_auc_oracle"].argmax())
+    areas, grid = sweep["micro_auc_oracle"].to_numpy(), sweep["weight"].to_numpy()
+    return {"micro_auc_oracle": float(areas[best]), f"{fused[0]}_weight_oracle": float(grid[best])}
+
+
 def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, "Term"], split: str) -> pd.DataFrame:
     """`align`, of the declared terms alone; labelled clips without any score are worth a warning."""
     missing = [term for term in terms if term not in scores]

@@ -1,10 +1,10 @@
 """How a step hands a clip to the clip store: a recipe that is carried out only where the store lacks its result."""
 
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -41,16 +41,8 @@ def step_fingerprint(
     of_input: str, parameters: Any, modules: tuple[ModuleType, ...], libraries: tuple[str, ...] = ()
 ) -> str:
     """Fingerprint of a step's result: its input, its parameters, the source text of the modules that do the work and
-    the versions of the libraries they lean on."""
+    the versions of the libraries (import names) they lean on."""
     settings = asdict(parameters) if is_dataclass(parameters) and not isinstance(parameters, type) else parameters
     sources = [inspect.getsource(module) for module in modules]
-    return fingerprint(
-        of_input, json.dumps(settings, sort_keys=True, default=str), *sources, *map(_library_version, libraries)
-    )
-
-
-def _library_version(library: str) -> str:
-    try:
-        return f"{library}=={version(library)}"
-    except PackageNotFoundError:
-        return f"{library} not installed"
+    versions = [f"{library} {importlib.import_module(library).__version__}" for library in libraries]
+    return fingerprint(of_input, json.dumps(settings, sort_keys=True, default=str), *sources, *versions)

@@ -112,6 +112,7 @@ class Detector(lightning.LightningModule):
     streams: ClassVar[tuple[str, ...]] = ("frames",)
     terms: ClassVar[dict[str, Term]]
     has_maps: ClassVar[bool] = False
+    size_multiple: ClassVar[int] = 1  # height and width of the frames are multiples of it
     scoring_only: ClassVar[frozenset[str]] = frozenset()  # fields of the configuration that training does not read
 
     def __init__(self, config: Any, colours: int = 3, learning_rate: float = 2e-4, epochs: int = 60):

@@ -130,6 +130,7 @@ class LGNNet(Detector):
         "regular_score": Term(higher_is_anomalous=True, meaning="weighted regular score that gates the memory update"),
     }
     has_maps = True
+    size_multiple = 8
     scoring_only = frozenset({"gamma", "gamma_quantile", "memory_reset", "psnr_weight"})
 
     def __init__(self, config: Config, colours: int = 3, learning_rate: float = 2e-4, epochs: int = 60):
@@ -169,7 +170,10 @@ class LGNNet(Detector):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         losses, queries = self._losses(batch)
-        self.items = memory.updated_items(queries.detach(), self.items, self.config.update_max)
+        queries = queries.detach()
+        if self.trainer.world_size > 1:  # every device moves its memory with the queries of all, so they stay equal
+            queries = torch.cat(list(self.all_gather(queries)))
+        self.items = memory.updated_items(queries, self.items, self.config.update_max)
         self.log_dict({f"train_{k}": v for k, v in losses.items()}, on_step=False, on_epoch=True, batch_size=1)
         return losses["loss"]
 

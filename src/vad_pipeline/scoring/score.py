@@ -1,11 +1,16 @@
 """Run a trained model over clips: raw terms per frame, error maps per frame."""
 
+import hashlib
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 from rich.console import Console
@@ -14,9 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vad_pipeline.io.clip_job import ClipJob
 from vad_pipeline.io.clip_pool import write_rows
 from vad_pipeline.io.clips import Clips
+from vad_pipeline.models import layers
 from vad_pipeline.models.contract import Detector, ScoringOptions
 from vad_pipeline.sources.raw_clip import fingerprint
-from vad_pipeline.training.fit import device_check, device_of
+from vad_pipeline.training.fit import device_check, device_of, module_sources
 
 
 class ScoringError(ValueError):
@@ -40,6 +46,14 @@ class Scoring:
     def options(self) -> ScoringOptions:
         device_check(self.accelerator)
         return ScoringOptions(device_of(self.accelerator), self.precision == "bf16", self.batch)
+
+
+def scoring_fingerprint(model: Detector, scoring: Scoring) -> str:
+    """What scores depend on beside the clips: weights, configuration, precision, code of the model and its layers."""
+    weights = [tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in model.state_dict().values()]
+    code = module_sources(sys.modules[type(model).__module__], layers)
+    settings = json.dumps([asdict(model.config), scoring.precision], sort_keys=True)
+    return fingerprint(hashlib.sha256(b"".join(weights)).hexdigest(), settings, *code, torch.__version__)
 
 
 def score_clips(
@@ -70,13 +84,14 @@ def score_clips(
             )
     tables: list[pd.DataFrame] = []
     maps: dict[str, ClipJob] = {}
-    weights = fingerprint(*(tensor.double().sum().item() for tensor in model.state_dict().values()))
+    running = scoring_fingerprint(model, scoring)
     total = sum(len(window.scored(len(clips[clip]))) for group in groups for clip in group)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("scoring", total=total)
         for group in groups:
             scorer = model.scorer(scoring.options())
+            before = ""  # what the scorer saw before a clip may change what it says of it
             for clip in group:
                 stored = clips[clip]
                 arrays = {name: streams[name][clip].array() for name in model.streams}
@@ -89,10 +104,11 @@ def score_clips(
                         progress.advance(task, len(batch.frames))
                         yield from batch.maps if batch.maps is not None else ()
 
-                path = folder / f"{fingerprint(clip)}.maps.npy"
+                before = fingerprint(running, before, *(streams[name][clip].fingerprint for name in model.streams))
+                path = folder / f"{before}.maps.npy"
                 if write_rows(str(path), rows()):
                     maps[clip] = ClipJob(
-                        fingerprint=fingerprint(weights, clip, stored.fingerprint, scoring, len(group)),
+                        fingerprint=before,
                         file=str(path),
                         fps=stored.fps,
                         source=stored.source,

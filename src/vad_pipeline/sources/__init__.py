@@ -31,9 +31,9 @@ SOURCES: dict[str, Source] = {
         scenes.ScenesConfig,
         scenes.read_scenes,
         (scenes, scene_actors, scene_picture),
-        ("opencv-contrib-python", "numpy"),
+        ("cv2", "numpy"),
     ),
-    "ucsd": Source(ucsd.UcsdConfig, ucsd.read_ucsd, (images,), ("pillow",)),
-    "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, (images,), ("pillow",)),
-    "videos": Source(videos.VideosConfig, videos.read_videos, (videos, images), ("av", "pillow")),
+    "ucsd": Source(ucsd.UcsdConfig, ucsd.read_ucsd, (images,), ("PIL",)),
+    "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, (images,), ("PIL",)),
+    "videos": Source(videos.VideosConfig, videos.read_videos, (videos, images), ("av", "PIL")),
 }

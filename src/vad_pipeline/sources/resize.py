@@ -36,9 +36,7 @@ def resize_jobs(frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
     """Jobs that resize every clip to uint8 (T, height, width, channels)."""
     return {
         clip: ClipJob(
-            fingerprint=step_fingerprint(
-                stored.fingerprint, size, (sys.modules[__name__],), ("opencv-contrib-python",)
-            ),
+            fingerprint=step_fingerprint(stored.fingerprint, size, (sys.modules[__name__],), ("cv2",)),
             rows=partial(resized_rows, stored, size),
             length=len(stored),
             fps=stored.fps,

@@ -4,7 +4,7 @@ This is the one way to declare a table. A row becomes a namespace of its pipelin
 whose training and scores are there already costs nothing. What is changed in scoring alone is not trained again.
 """
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.published import published_value
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import MODELS
-from vad_pipeline.scoring.score import Scoring, score_clips
+from vad_pipeline.scoring.score import Scoring, score_clips, scoring_fingerprint
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.fit import Training, train
@@ -85,6 +85,7 @@ TABLE_COLUMNS = (
     "micro_auc_common",
     "average_precision",
     "eer",
+    "gap",
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -141,14 +142,14 @@ def run_row(
     tables, metrics = [], []
     for seed in budget.seeds:
         trained = train(row.model, config, size, budget.training, seed, streams, folder, callbacks)
-        state = fingerprint(*(tensor.double().sum().item() for tensor in trained.checkpoint.state.values()))
-        read_by_scoring = {key: value for key, value in asdict(config).items() if key in kind.scoring_only}
-        key = fingerprint(state, json.dumps([read_by_scoring, asdict(scoring)], sort_keys=True), *sorted(lengths))
-        finished = folder / f"scores_{key}.parquet"
+        model = trained.checkpoint.build()
+        tested = [clip.fingerprint for stream in streams.values() for clip in stream.split("test").values()]
+        finished = folder / f"scores_{fingerprint(scoring_fingerprint(model, scoring), *tested)}.parquet"
         if not finished.exists():
-            groups = [list(streams["frames"].split("test"))]
-            scores, _maps = score_clips(trained.checkpoint.build(), streams, scoring, groups, folder)
-            temporary = finished.with_suffix(".partial")
+            scores, maps = score_clips(model, streams, scoring, [list(streams["frames"].split("test"))], folder)
+            for job in maps.values():  # tables show no maps
+                Path(str(job.file)).unlink()
+            temporary = finished.with_name(f"{finished.stem}.{os.getpid()}.partial")
             scores.to_parquet(temporary, index=False)
             temporary.replace(finished)
         scores = pd.read_parquet(finished)
@@ -176,8 +177,8 @@ def table_of(
         dataset: whose published figures stand beside ours.
 
     Returns:
-        Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer
-        (all per cent) and published (per cent, missing where none was printed).
+        Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer,
+        gap (all per cent) and published (per cent, missing where none was printed).
     """
     rows = []
     for row in experiment.rows:

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import lightning
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
@@ -27,6 +29,7 @@ from vad_pipeline.training.checkpoint import Checkpoint, CheckpointError, read_c
 from vad_pipeline.training.windows import Windows, ordered_loader, training_loader
 
 HISTORY_COLUMNS = ("epoch", "name", "value")
+RESUME = "resume.ckpt"  # state at the end of the last finished epoch
 
 
 class TrainingError(RuntimeError):
@@ -45,6 +48,7 @@ class Training:
         held_out: share of the training clips kept for validation curves and calibration.
         precision: Lightning's: 32-true, or bf16-mixed where the processor is good at it.
         accelerator, devices, strategy: Lightning's; a strategy that does not start the script again (ddp_spawn).
+            With several devices set ddp_spawn or ddp_notebook.
         workers: processes that read windows; 0 reads them in the training process, which a local disk does not slow.
     """
 
@@ -55,7 +59,7 @@ class Training:
     held_out: float = Field(default=0.1, ge=0, lt=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    devices: int | str = "auto"
+    devices: int | str = 1
     strategy: str = "auto"
     workers: int = Field(default=0, ge=0)
 
@@ -120,14 +124,39 @@ def train(
     streams = {stream: streams[stream].split("train") for stream in MODELS[name].streams}
     if not streams["frames"]:
         raise TrainingError(f"{name}: no training clips; the raw data need clips of normal footage in the train split")
-    folder = folder / training_fingerprint(name, config, size, training, seed, streams)
-    finished = folder / "finished.safetensors"
+    multiple = MODELS[name].size_multiple
+    if size.height % multiple or size.width % multiple:
+        raise TrainingError(
+            f"{name}: frames of {size.width}x{size.height}; it halves them several times, so set {name}.frames to a "
+            f"height and a width that are multiples of {multiple}"
+        )
     fitted, held_out = _split_streams(streams, training.held_out)
-    if finished.exists():
-        checkpoint = _calibrated(read_checkpoint(finished), config, held_out, training)
-        return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused=True)
+    folder = folder / training_fingerprint(name, config, size, training, seed, streams)
     folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):  # of two runs that want the same training, the second waits and takes the result
+        finished = folder / "finished.safetensors"
+        reused = finished.exists()
+        if not reused:
+            checkpoint, history = _fit(name, config, size, training, seed, fitted, held_out, folder, callbacks)
+            history.to_parquet(folder / "history.parquet", index=False)
+            write_checkpoint(checkpoint, finished)
+            (folder / RESUME).unlink(missing_ok=True)
+    checkpoint = _calibrated(read_checkpoint(finished), config, held_out, training)
+    return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused)
 
+
+def _fit(
+    name: str,
+    config: Any,
+    size: FrameSize,
+    training: Training,
+    seed: int,
+    fitted: Mapping[str, Clips],
+    held_out: Mapping[str, Clips],
+    folder: Path,
+    callbacks: Sequence[Callback],
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Train from the start, or from the end of the last epoch that an interrupted training finished."""
     lightning.seed_everything(seed, verbose=False)
     model = MODELS[name](config, colours=size.channels, learning_rate=training.learning_rate, epochs=training.epochs)  # type: ignore[call-arg]
     window = model.window(config)
@@ -140,10 +169,9 @@ def train(
         windows = Windows(held_out, window.length, training.window_stride)
         loaders["val_dataloaders"] = ordered_loader(windows, training.batch_size)
 
-    history = _History()
-    resume = folder / "resume.ckpt"
+    resume = folder / RESUME
     keeper = ModelCheckpoint(
-        dirpath=folder, filename="resume", save_on_train_epoch_end=True, enable_version_counter=False
+        dirpath=folder, filename=resume.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
     trainer = lightning.Trainer(
         max_epochs=training.epochs,
@@ -151,18 +179,20 @@ def train(
         devices=training.devices,
         strategy=training.strategy,
         precision=training.precision,
-        callbacks=[_SeedEpochs(seed), _StopOnNaN(name, folder), history, keeper, TQDMProgressBar(10), *callbacks],
+        callbacks=[_SeedEpochs(seed), _StopOnNaN(name, folder), _History(), keeper, TQDMProgressBar(10), *callbacks],
         default_root_dir=folder,
         logger=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    start = time.monotonic()
     trainer.fit(model, **loaders, ckpt_path=_resumable(resume), weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
 
-    model.cpu()
+    # read back rather than taken from this process: with several devices it is not the one that trained
+    saved = torch.load(resume, map_location="cpu", weights_only=True)
+    history = saved["callbacks"][_History.__name__]
+    clips = [clip for split in (fitted, held_out) for stream in split.values() for clip in stream.values()]
     checkpoint = Checkpoint(
         model=name,
         config=asdict(config),
@@ -170,31 +200,26 @@ def train(
         about={
             "seed": seed,
             "training": asdict(training),
-            "data": fingerprint(*(clip.fingerprint for clips in streams.values() for clip in clips.values())),
+            "data": fingerprint(*sorted(clip.fingerprint for clip in clips)),
             "held_out": list(held_out["frames"]),
-            "seconds": round(history.seconds + time.monotonic() - start, 1),
+            "seconds": round(history["seconds"], 1),
             "torch": torch.__version__,
         },
-        state=model.state_dict(),
+        state=saved["state_dict"],
     )
-    table = history.table()
-    table.to_parquet(folder / "history.parquet", index=False)
-    write_checkpoint(checkpoint, finished)
-    resume.unlink(missing_ok=True)
-    return Trained(_calibrated(checkpoint, config, held_out, training), table, reused=False)
+    return checkpoint, pd.DataFrame(history["rows"], columns=list(HISTORY_COLUMNS))
 
 
 def training_fingerprint(
     name: str, config: Any, size: FrameSize, training: Training, seed: int, streams: Mapping[str, Clips]
 ) -> str:
     """What a training depends on: parameters, data, the code of the model and its layers, torch."""
-    modules = [sys.modules[MODELS[name].__module__], *_submodules(layers)]
     # where and with how many readers it runs does not decide what comes out
     settings = {k: v for k, v in asdict(training).items() if k not in ("accelerator", "devices", "strategy", "workers")}
     model = {k: v for k, v in asdict(config).items() if k not in MODELS[name].scoring_only}
     parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
     parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
-    return fingerprint(*parts, *(inspect.getsource(module) for module in modules), torch.__version__)
+    return fingerprint(*parts, *module_sources(sys.modules[MODELS[name].__module__], layers), torch.__version__)
 
 
 def device_of(accelerator: str) -> torch.device:
@@ -228,8 +253,10 @@ def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips],
     return replace(trained, config=asdict(config), state=model.state_dict())
 
 
-def _submodules(package: Any) -> list[Any]:
-    return [module for key, module in sorted(sys.modules.items()) if key.startswith(f"{package.__name__}.")]
+def module_sources(module: ModuleType, package: ModuleType) -> list[str]:
+    """Source text of a module and of the imported modules of a package."""
+    inside = [found for key, found in sorted(sys.modules.items()) if key.startswith(f"{package.__name__}.")]
+    return [inspect.getsource(found) for found in (module, *inside)]
 
 
 def _split_streams(streams: Mapping[str, Clips], share: float) -> tuple[dict[str, Clips], dict[str, Clips]]:
@@ -283,7 +310,7 @@ class _StopOnNaN(Callback):
     ) -> None:
         if not isfinite(float(outputs["loss"])):
             kept = (
-                f"the state after epoch {trainer.current_epoch - 1} is kept in {self.folder / 'resume.ckpt'}"
+                f"the state after epoch {trainer.current_epoch - 1} is kept in {self.folder / RESUME}"
                 if trainer.current_epoch
                 else "there is no finished epoch to keep"
             )
@@ -312,6 +339,4 @@ class _History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
-
-    def table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.rows, columns=list(HISTORY_COLUMNS))
+        self._start = time.monotonic()

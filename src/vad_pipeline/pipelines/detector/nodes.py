@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vad_pipeline.evaluation.evaluate import evaluate, scored_frames
+from vad_pipeline.evaluation.evaluate import evaluate, oracle_metrics, oracle_wanted, scored_frames
 from vad_pipeline.hooks import live_curves
 from vad_pipeline.io.clip_job import ClipJob
 from vad_pipeline.io.clips import Clips
@@ -72,13 +72,15 @@ def evaluate_node(model: str) -> Callable[..., Any]:
     """The node function that evaluates ``model``."""
 
     def evaluate_scores(
-        scores: pd.DataFrame, labels: pd.DataFrame, frames: Clips, config: Any, seed: int
+        scores: pd.DataFrame, labels: pd.DataFrame, frames: Clips, config: Any, seed: int, protocol: str
     ) -> tuple[dict[str, float], pd.DataFrame]:
         """Metrics under the headline protocol and beside it; and the regularity of every scored frame."""
         kind = MODELS[model]
         weights = kind.fusion(config)
         lengths = {clip: len(stored) for clip, stored in frames.items()}
         metrics = evaluate(scores, labels, kind.terms, weights, seed=seed, lengths=lengths)
+        if oracle_wanted(protocol):
+            metrics |= oracle_metrics(scores, labels, kind.terms, weights)
         return metrics, scored_frames(scores, labels, kind.terms, weights)
 
     evaluate_scores.__annotations__["config"] = MODELS[model].config_class

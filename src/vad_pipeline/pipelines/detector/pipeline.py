@@ -23,7 +23,7 @@ def create_pipeline(model: str) -> Pipeline:
         ),
         Node(
             nodes.evaluate_node(model),
-            ["scores", "labels", "frames", "params:model", "params:seed"],
+            ["scores", "labels", "frames", "params:model", "params:seed", "params:protocol"],
             ["metrics", "scored_frames"],
             name="evaluate",
         ),
@@ -48,7 +48,7 @@ def create_pipeline(model: str) -> Pipeline:
     return trivial_baselines() + Pipeline(
         steps,
         inputs={"native_frames": "frames", "labels": "labels", "trivial_scores": "trivial_scores"},
-        parameters={"params:seed", "params:dataset"},
+        parameters={"params:seed", "params:dataset", "params:protocol"},
         namespace=model,
     )
 

@@ -13,32 +13,30 @@ def create_pipeline(experiment: Experiment) -> Pipeline:
     whole = trivial_baselines()
     models = sorted({row.model for row in experiment.rows})
     for model in models:
-        resize = Node(
-            detector.resize_frames,
-            ["frames", f"params:{model}.frames"],
-            f"{model}.frames",
-            name="resize_frames",
-            namespace=model,
-        )
-        whole += Pipeline([resize])
+        resize = Node(detector.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames")
+        whole += Pipeline([resize], inputs={"native_frames": "frames"}, namespace=model)
     for row in experiment.rows:
-        namespace = experiment.namespace(row)
         node = Node(
             nodes.row_node(experiment, row),
-            [
-                f"{row.model}.frames",
-                "labels",
-                f"params:{row.model}.model",
-                f"params:{row.model}.frames",
-                f"params:{row.model}.scoring",
-                f"params:{experiment.name}",
-                f"{experiment.name}.working_directory",
-            ],
-            [f"{namespace}.scores", f"{namespace}.metrics"],
+            ["frames", "labels", "params:model", "params:size", "params:scoring", "params:budget", "working_directory"],
+            ["scores", "metrics"],
             name="run_row",
-            namespace=namespace,
         )
-        whole += Pipeline([node])
+        whole += Pipeline(
+            [node],
+            inputs={
+                "frames": f"{row.model}.frames",
+                "labels": "labels",
+                "working_directory": f"{experiment.name}.working_directory",
+            },
+            parameters={
+                "params:model": f"params:{row.model}.model",
+                "params:size": f"params:{row.model}.frames",
+                "params:scoring": f"params:{row.model}.scoring",
+                "params:budget": f"params:{experiment.name}",
+            },
+            namespace=experiment.namespace(row),
+        )
     table = Node(
         nodes.table_node(experiment),
         [

@@ -1,0 +1,47 @@
+"""Whether training teaches anything: slow, on the built-in scenes."""
+
+import numpy as np
+import pytest
+
+from vad_pipeline.evaluation.evaluate import evaluate
+from vad_pipeline.io.clip_pool import ClipPool, Parallel
+from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.models.lgn_net import Config, LGNNet
+from vad_pipeline.scoring.score import Scoring, score_clips
+from vad_pipeline.scoring.trivial_baselines import trivial_metrics, trivial_scores
+from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_table
+from vad_pipeline.sources.resize import FrameSize, resize_jobs
+from vad_pipeline.training.fit import Training, train
+
+
+def stored(jobs, pool):
+    pool.fill(jobs, Parallel(), "")
+    return Clips(
+        {c: Clip(c, j.fingerprint, *pool.header(j.fingerprint), j.fps, j.source, pool) for c, j in jobs.items()}
+    )
+
+
+@pytest.mark.slow
+def test_a_trained_tiny_lgn_net_beats_an_untrained_one_and_every_trivial_baseline(tmp_path):
+    pool = ClipPool(str(tmp_path / "pool"))
+    source = FrameExtraction("scenes", scenes={"train_clips": 10, "test_clips": 14, "frames": 100})
+    frames = stored(frame_jobs(source), pool)
+    labels = label_table(source, frames)
+    size = FrameSize(64, 96, "gray")
+    streams = {"frames": stored(resize_jobs(frames, size), pool)}
+    config = Config(width=0.125, gamma=0.0)
+
+    def measured(model):
+        scores, _ = score_clips(model, streams, Scoring(accelerator="cpu"), [list(frames.split("test"))], tmp_path)
+        return evaluate(scores, labels, LGNNet.terms, LGNNet.fusion(config))["micro_auc"]
+
+    training = Training(
+        epochs=5, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu", precision="bf16-mixed"
+    )
+    trained = train("lgn_net", config, size, training, 0, streams, tmp_path / "work")
+    untrained = LGNNet(config, colours=1).eval()
+    auc = measured(trained.checkpoint.build())
+    assert auc > measured(untrained) + 0.02
+    trivial = trivial_metrics(trivial_scores(frames), labels)
+    assert auc > max(metrics["micro_auc"] for metrics in trivial.values())
+    assert np.isfinite(auc)
