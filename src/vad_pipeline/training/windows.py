@@ -123,5 +123,6 @@ def scale_frames(frames: torch.Tensor) -> torch.Tensor:
     >>> scale_frames(torch.tensor([[[[0], [255]]]], dtype=torch.uint8)).shape
     torch.Size([1, 1, 1, 2])
     """
-    # one pass: the cast, the scaling and the shift happen in a single kernel
-    return torch.add(torch.tensor(-1.0, device=frames.device), frames, alpha=1 / 127.5).movedim(-1, -3)
+    # cast, then scale and shift in one pass over the copy: casting inside the arithmetic would cost more than both
+    scaled = frames.to(torch.float32)
+    return torch.add(torch.tensor(-1.0, device=frames.device), scaled, alpha=1 / 127.5, out=scaled).movedim(-1, -3)
