@@ -180,7 +180,7 @@ def test_labelled_clips_without_scores_are_named():
 def test_good_tables_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        evaluate(SCORES, LABELS, TERMS, EQUAL)
+        assert evaluate(SCORES, LABELS, TERMS, EQUAL)["clips_scored"] == 12
 
 
 def test_a_declared_term_without_a_column_is_named_and_an_undeclared_column_ignored():

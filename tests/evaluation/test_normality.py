@@ -57,7 +57,8 @@ def test_constant_scores_have_regularity_one_half_under_global_too():
 def test_a_constant_term_without_weight_does_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        anomaly_score(SCORES.assign(psnr=30.0), TERMS, {"psnr": 0, "distance": 1})
+        score = anomaly_score(SCORES.assign(psnr=30.0), TERMS, {"psnr": 0, "distance": 1})
+    assert score.max() == 1
 
 
 def test_an_unknown_way_of_normalising_lists_the_known():
