@@ -1,0 +1,26 @@
+import json
+
+import pytest
+
+from vad_pipeline.report import where_to_look
+
+
+def test_it_names_the_newest_report_and_the_headline(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(where_to_look, "PROJECT", tmp_path)
+    folder = tmp_path / "data" / "08_reporting" / "scenes" / "lgn_net"
+    for version, auc in (("v1", 0.5), ("v2", 0.875)):
+        for name in ("report.html", "metrics.json"):
+            (folder / name / version).mkdir(parents=True)
+        (folder / "report.html" / version / "report.html").write_text("")
+        metrics = {"micro_auc": auc, "micro_auc_low": 0.8, "micro_auc_high": 0.9}
+        (folder / "metrics.json" / version / "metrics.json").write_text(json.dumps(metrics))
+    where_to_look.main()
+    out = capsys.readouterr().out
+    assert "micro AUC 87.5%" in out
+    assert str(folder / "report.html" / "v2" / "report.html") in out
+
+
+def test_without_a_run_it_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(where_to_look, "PROJECT", tmp_path)
+    with pytest.raises(SystemExit, match="run `kedro run` first"):
+        where_to_look.main()
