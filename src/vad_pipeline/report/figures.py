@@ -71,7 +71,7 @@ def peaks_figure(peaks: Sequence[Peak]) -> Figure:
             row[0].add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec="red", lw=1.8))
         truth = {None: "", True: ", abnormal", False: ", normal"}[peak.abnormal]
         kind = f" ({peak.kind})" if peak.kind else ""
-        row[0].set_title(f"{peak.clip}, frame {peak.number}{truth}{kind}", fontsize=9, loc="left")
+        row[0].set_title(f"{peak.clip}, frame {peak.number}{truth}{kind}", fontsize=7.5, loc="left")
     return figure
 
 
