@@ -19,7 +19,7 @@ from measure import compare, machine, peak_anonymous_mib
 from vad_pipeline.io.clip_pool import ClipPool, Parallel
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 
-SCENES = {"train_clips": 12, "test_clips": 12, "frames": 200, "height": 256, "width": 384}
+SCENES = {"train_clips": 8, "test_clips": 8, "frames": 80, "height": 256, "width": 384}
 
 
 def write_video(path: Path, frames: int, width: int = 640, height: int = 480) -> None:
@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "videos").mkdir()
-        write_video(folder / "videos" / "01.avi", 600)
+        write_video(folder / "videos" / "01.avi", 300)
         for i in range(2, 9):
             shutil.copy(folder / "videos" / "01.avi", folder / "videos" / f"{i:02d}.avi")
         videos = FrameExtraction("videos", videos={"train": str(folder / "videos")})
