@@ -73,13 +73,12 @@ def updated_items(queries: Tensor, items: Tensor, update_max: Literal["all", "su
             code does, or the ``subset`` that is nearest to it, as Eq. 6 prints.
     """
     score = queries @ items.T  # (K, N)
-    nearest = score.argmax(dim=1, keepdim=True)  # (K, 1)
-    weights = score.softmax(dim=0)
-    own = weights.gather(1, nearest)  # (K, 1)
+    own, nearest = score.max(dim=1)  # (K,)
     if update_max == "all":
-        largest = weights.amax(dim=0)
+        largest = score.amax(dim=0)
     else:
-        largest = torch.zeros_like(weights[0]).scatter_reduce(0, nearest[:, 0], own[:, 0], "amax")
-    own = own / largest[nearest]
-    step = torch.zeros_like(items).index_add_(0, nearest[:, 0], own * queries)
+        largest = score.new_full((len(items),), -torch.inf).scatter_reduce(0, nearest, own, "amax")
+    # the softmax over queries (Eq. 5) divided by its maximum (Eq. 6): its denominator cancels
+    weights = torch.exp(own - largest[nearest])
+    step = torch.zeros_like(items).index_add_(0, nearest, weights[:, None] * queries)
     return F.normalize(items + step, dim=1)
