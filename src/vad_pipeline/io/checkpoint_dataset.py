@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.io.core import AbstractVersionedDataset, Version
 
-from vad_pipeline.training.checkpoint import Checkpoint, asdict_without_state, read_checkpoint, write_checkpoint
+from vad_pipeline.training.checkpoint import Checkpoint, header_of, read_checkpoint, write_checkpoint
 
 
 class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
@@ -46,4 +46,4 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
 
         from kedro_datasets._typing import JSONPreview
 
-        return JSONPreview(json.dumps(asdict_without_state(self.load()), default=str))
+        return JSONPreview(json.dumps(header_of(self.load()), default=str))

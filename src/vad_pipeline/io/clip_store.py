@@ -103,10 +103,7 @@ class ClipStoreDataset(AbstractVersionedDataset[Mapping[str, ClipJob], Clips]):
         columns = ["clip", "fingerprint", "shape", "dtype", "fps", "source", "parameters"]
         index = pd.DataFrame(rows, columns=columns).astype({"fps": "float64"})
         self._write_index(path, index)
-        self._clear_version_cache_of_loads()
-
-    def _clear_version_cache_of_loads(self) -> None:
-        self._cached_load_version = None
+        self._cached_load_version = None  # what was the newest version before is not any more
 
     def _read_index(self, path: str) -> pd.DataFrame:
         with self._fs.open(path, "rb") as file:

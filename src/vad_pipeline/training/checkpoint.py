@@ -78,7 +78,7 @@ class Checkpoint:
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write to a temporary name and rename."""
-    header = {key: json.dumps(value, default=str) for key, value in asdict_without_state(checkpoint).items()}
+    header = {key: json.dumps(value, default=str) for key, value in header_of(checkpoint).items()}
     temporary = path.with_name(f".{path.name}.partial")
     # clones, because safetensors refuses tensors that share memory
     save_file(
@@ -108,6 +108,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
 
 
-def asdict_without_state(checkpoint: Checkpoint) -> dict[str, Any]:
+def header_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything but the tensors, ready for JSON."""
     return {key: getattr(checkpoint, key) for key in ("model", "config", "frames", "about")}
