@@ -1,5 +1,7 @@
 """Shuffled 5-frame training windows: the clip store against decoding JPEGs for every window, one worker each.
 
+The JPEG loader's worker is a process, ours a thread that reads ahead.
+
     python benchmarks/bench_windows.py [FOLDER]
 
 FOLDER holds clips as folders of JPEGs (by default the built-in scenes are rendered and written as such). Both ways end
@@ -86,7 +88,7 @@ def main() -> None:
         else:
             clips = written_scenes(folder)
         for colour in ("gray", "rgb"):
-            ours = training_loader(Windows({"frames": stored(clips, colour, folder)}, LENGTH), BATCH, seed=0, workers=1)
+            ours = training_loader(Windows({"frames": stored(clips, colour, folder)}, LENGTH), BATCH, seed=0)
             jpegs = DataLoader(JpegWindows(clips, colour), BATCH, shuffle=True, num_workers=1, persistent_workers=True)
 
             def deliver(loader: DataLoader, scale: bool) -> None:

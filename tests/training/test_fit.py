@@ -89,7 +89,7 @@ def test_the_fingerprint_of_a_training_follows_data_parameters_and_seed(config, 
         return training_fingerprint("lgn_net", config, SIZE, training, seed, {"frames": clips})
 
     assert of() == of()
-    assert of() == of(training=replace(training, workers=1))
+    assert of() == of(training=replace(training, accelerator="auto"))
     fewer = Clips({name: scenes[name] for name in list(scenes)[:-1]})
     assert (
         len({of(), of(seed=1), of(replace(config, items=5)), of(training=replace(training, epochs=2)), of(clips=fewer)})

@@ -49,7 +49,6 @@ class Training:
         precision: Lightning's: 32-true, or bf16-mixed where the processor is good at it.
         accelerator, devices, strategy: Lightning's; a strategy that does not start the script again (ddp_spawn).
             With several devices set ddp_spawn or ddp_notebook.
-        workers: processes that read windows; 0 reads them in the training process, which a local disk does not slow.
     """
 
     epochs: int = Field(default=60, ge=1)
@@ -61,7 +60,6 @@ class Training:
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: int | str = 1
     strategy: str = "auto"
-    workers: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ def _fit(
     window = model.window(config)
     loaders: dict[str, Any] = {
         "train_dataloaders": training_loader(
-            Windows(fitted, window.length, training.window_stride), training.batch_size, seed, training.workers
+            Windows(fitted, window.length, training.window_stride), training.batch_size, seed
         )
     }
     if held_out["frames"]:
@@ -214,8 +212,8 @@ def training_fingerprint(
     name: str, config: Any, size: FrameSize, training: Training, seed: int, streams: Mapping[str, Clips]
 ) -> str:
     """What a training depends on: parameters, data, the code of the model and its layers, torch."""
-    # where and with how many readers it runs does not decide what comes out
-    settings = {k: v for k, v in asdict(training).items() if k not in ("accelerator", "devices", "strategy", "workers")}
+    # where it runs does not decide what comes out
+    settings = {k: v for k, v in asdict(training).items() if k not in ("accelerator", "devices", "strategy")}
     model = {k: v for k, v in asdict(config).items() if k not in MODELS[name].scoring_only}
     parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
     parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]

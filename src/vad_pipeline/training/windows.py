@@ -1,8 +1,11 @@
 """Windows of consecutive frames, read from the clip store as training and scoring need them."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -72,7 +75,7 @@ class Windows(Dataset):
         return self._arrays[clip.fingerprint]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_arrays": {}}  # workers open the clips themselves
+        return self.__dict__ | {"_arrays": {}}  # other processes open the clips themselves
 
 
 class EpochSampler(Sampler[int]):
@@ -93,22 +96,36 @@ class EpochSampler(Sampler[int]):
         return self.size
 
 
-def training_loader(windows: Windows, batch_size: int, seed: int, workers: int = 0) -> DataLoader:
+class ReadAheadLoader(DataLoader):
+    """A loader whose one worker is a thread that reads the next two batches while a step runs on the last.
+
+    Reading a window is a copy, for which numpy gives up the interpreter lock. A worker process would have to hand every
+    batch over through shared memory, which costs several times the copy.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        batches = super().__iter__()
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = deque(reader.submit(next, batches, None) for _ in range(2))
+            while (batch := ahead.popleft().result()) is not None:
+                ahead.append(reader.submit(next, batches, None))
+                yield batch
+
+
+def training_loader(windows: Windows, batch_size: int, seed: int) -> DataLoader:
     """Shuffled batches; the last, smaller one is dropped (spec 1.5), unless it is the only one."""
-    return DataLoader(
+    return ReadAheadLoader(
         windows,
         batch_size=batch_size,
         sampler=EpochSampler(len(windows), seed),
         drop_last=len(windows) >= batch_size,
         collate_fn=_as_it_is,
-        num_workers=workers,
-        persistent_workers=workers > 0,
     )
 
 
-def ordered_loader(windows: Windows, batch_size: int, workers: int = 0) -> DataLoader:
+def ordered_loader(windows: Windows, batch_size: int) -> DataLoader:
     """Every window once, in order."""
-    return DataLoader(windows, batch_size=batch_size, collate_fn=_as_it_is, num_workers=workers)
+    return ReadAheadLoader(windows, batch_size=batch_size, collate_fn=_as_it_is)
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -123,6 +140,18 @@ def scale_frames(frames: torch.Tensor) -> torch.Tensor:
     >>> scale_frames(torch.tensor([[[[0], [255]]]], dtype=torch.uint8)).shape
     torch.Size([1, 1, 1, 2])
     """
-    # cast, then scale and shift in one pass over the copy: casting inside the arithmetic would cost more than both
-    scaled = frames.to(torch.float32)
-    return torch.add(torch.tensor(-1.0, device=frames.device), scaled, alpha=1 / 127.5, out=scaled).movedim(-1, -3)
+    if frames.device.type == "cpu":
+        scaled = torch.empty(frames.shape)
+        # one pass over the pixels, where cast, scale and shift in torch would be two or three
+        cv2.LUT(_rows(frames.contiguous().numpy()), _SCALED, dst=_rows(scaled.numpy()))
+    else:
+        scaled = frames.to(torch.float32) / 127.5 - 1
+    return scaled.movedim(-1, -3)
+
+
+_SCALED = (np.arange(256) / 127.5 - 1).astype(np.float32)
+
+
+def _rows(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (..., H, W, C) as one picture (N, W * C) in the same memory, which OpenCV shares among its threads."""
+    return pixels.reshape(-1, pixels.shape[-1] * pixels.shape[-2])
