@@ -20,7 +20,7 @@ from vad_pipeline.io.clips import Clip, Clips
 from vad_pipeline.models.lgn_net import Config, LGNNet
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.sources.resize import FrameSize
-from vad_pipeline.training.fit import Training, train
+from vad_pipeline.training.train import Training, train
 
 SIZE = FrameSize(64, 96, "gray")
 CONFIG = Config(width=0.0625, gamma=0.0)

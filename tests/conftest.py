@@ -13,6 +13,9 @@ from vad_pipeline.io.clips import Clip, Clips
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+# Tests' networks are tiny: threads that wait for each other cost more than they bring, many times so on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(autouse=True)
 def _no_tracking_but_where_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from vad_pipeline.sources import SOURCES
 from vad_pipeline.sources.extraction import FrameExtraction
 from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.experiments import EXPERIMENTS, Budget, with_overrides
-from vad_pipeline.training.fit import Training, train
+from vad_pipeline.training.train import Training, train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name != "local")

@@ -8,7 +8,7 @@ import pytest
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models.lgn_net import Config
 from vad_pipeline.sources.resize import FrameSize
-from vad_pipeline.training.fit import Training
+from vad_pipeline.training.train import Training
 
 SIZE = FrameSize(16, 24, "gray")
 

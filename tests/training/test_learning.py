@@ -10,7 +10,7 @@ from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics, trivial_scores
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_table
 from vad_pipeline.sources.resize import FrameSize, resize_jobs
-from vad_pipeline.training.fit import Training, train
+from vad_pipeline.training.train import Training, train
 
 
 def stored(jobs, pool):

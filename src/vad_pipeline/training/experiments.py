@@ -23,7 +23,7 @@ from vad_pipeline.models import MODELS
 from vad_pipeline.scoring.score import Scoring, score_clips, scoring_fingerprint
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.sources.resize import FrameSize
-from vad_pipeline.training.fit import Training, train
+from vad_pipeline.training.train import Training, train
 
 
 @dataclass(frozen=True)

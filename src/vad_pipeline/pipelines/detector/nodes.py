@@ -17,7 +17,7 @@ from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_scores
 from vad_pipeline.sources.resize import FrameSize, resize_jobs
 from vad_pipeline.training.checkpoint import Checkpoint
-from vad_pipeline.training.fit import Training, train
+from vad_pipeline.training.train import Training, train
 
 
 def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:

@@ -16,14 +16,8 @@ from vad_pipeline.io.clips import Clips
 from vad_pipeline.models.lgn_net import LGNNet
 from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.checkpoint import CheckpointError
-from vad_pipeline.training.fit import (
-    Training,
-    TrainingError,
-    device_check,
-    split_held_out,
-    train,
-    training_fingerprint,
-)
+from vad_pipeline.training.fit import TrainingError, device_check
+from vad_pipeline.training.train import Training, split_held_out, train, training_fingerprint
 
 
 def run(folder, config, training, clips, seed=0, callbacks=()):
@@ -179,7 +173,7 @@ KILLED = """
     from tests.training.conftest import SIZE, moving_square
     from tests.training.kill_setup import clips_of
     from vad_pipeline.models.lgn_net import Config
-    from vad_pipeline.training.fit import Training, train
+    from vad_pipeline.training.train import Training, train
 
     training = Training(epochs=40, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu")
     clips = clips_of(Path(sys.argv[1]))

@@ -1,0 +1,203 @@
+"""Training of any detector on normal clips: held-out clips, calibration, finished work reused."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from lightning.pytorch.callbacks import Callback
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as typed
+
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models import MODELS, layers
+from vad_pipeline.models.contract import ScoringOptions
+from vad_pipeline.sources.raw_clip import fingerprint
+from vad_pipeline.sources.resize import FrameSize
+from vad_pipeline.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from vad_pipeline.training.fit import (
+    PLACE,
+    RESUME,
+    FitSettings,
+    TrainingError,
+    device_check,
+    device_of,
+    fit,
+    module_sources,
+)
+from vad_pipeline.training.windows import Windows, ordered_loader, training_loader
+
+
+@typed(frozen=True, config=ConfigDict(extra="forbid"))
+class Training(FitSettings):
+    """How a detector is trained; defaults are the MNAD family's (spec 1.5). See ``FitSettings`` for the rest.
+
+    Attributes:
+        batch_size: windows per step.
+        window_stride: frames between the starts of two windows.
+        held_out: share of the training clips kept for validation curves and calibration.
+    """
+
+    batch_size: int = Field(default=8, ge=1)
+    window_stride: int = Field(default=1, ge=1)
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The result of a training.
+
+    Attributes:
+        checkpoint: the model after its last epoch.
+        history: table epoch, name, value.
+        reused: whether it was finished before.
+    """
+
+    checkpoint: Checkpoint
+    history: pd.DataFrame
+    reused: bool
+
+
+def split_held_out(train: Clips, share: float) -> tuple[Clips, Clips]:
+    """Training clips and held-out normal clips, the latter spread evenly over the former's order.
+
+    At least one clip is held out where the share is positive and there are two clips or more.
+    """
+    n = min(max(1, round(share * len(train))), len(train) - 1) if share > 0 else 0
+    names = list(train)
+    held = {names[int((i + 0.5) * len(names) / n)] for i in range(n)}
+    return (
+        Clips({name: train[name] for name in names if name not in held}),
+        Clips({name: train[name] for name in names if name in held}),
+    )
+
+
+def train(
+    name: str,
+    config: Any,
+    size: FrameSize,
+    training: Training,
+    seed: int,
+    streams: Mapping[str, Clips],
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+) -> Trained:
+    """Train a model on normal clips, or return it where that was done before.
+
+    Args:
+        name: of the model in the registry.
+        config: its configuration.
+        size: of the frames.
+        training: how.
+        seed: of weights, sampling and augmentation.
+        streams: stream -> clips; those of the ``train`` split are used.
+        folder: working directory; one folder in it belongs to one combination of all of the above, code included.
+        callbacks: further Lightning callbacks.
+
+    Raises:
+        TrainingError: no training clips, no such device, or the loss became NaN.
+        CheckpointError: what an interrupted training left is damaged.
+        WindowError: a clip is shorter than the window.
+    """
+    device_check(training.accelerator)
+    streams = {stream: streams[stream].split("train") for stream in MODELS[name].streams}
+    if not streams["frames"]:
+        raise TrainingError(f"{name}: no training clips; the raw data need clips of normal footage in the train split")
+    multiple = MODELS[name].size_multiple
+    if size.height % multiple or size.width % multiple:
+        raise TrainingError(
+            f"{name}: frames of {size.width}x{size.height}; it halves them several times, so set {name}.frames to a "
+            f"height and a width that are multiples of {multiple}"
+        )
+    fitted, held_out = _split_streams(streams, training.held_out)
+    folder = folder / training_fingerprint(name, config, size, training, seed, streams)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):  # of two runs that want the same training, the second waits and takes the result
+        finished = folder / "finished.safetensors"
+        reused = finished.exists()
+        if not reused:
+            _train(name, config, size, training, seed, fitted, held_out, folder, callbacks)
+            (folder / RESUME).unlink(missing_ok=True)
+    checkpoint = _calibrated(read_checkpoint(finished), config, held_out, training)
+    return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused)
+
+
+def _train(
+    name: str,
+    config: Any,
+    size: FrameSize,
+    training: Training,
+    seed: int,
+    fitted: Mapping[str, Clips],
+    held_out: Mapping[str, Clips],
+    folder: Path,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Fit the model and leave ``history.parquet`` and ``finished.safetensors`` in the folder."""
+    lightning.seed_everything(seed, verbose=False)
+    model = MODELS[name](config, colours=size.channels, learning_rate=training.learning_rate, epochs=training.epochs)  # type: ignore[call-arg]
+    window = model.window(config)
+    loaders: dict[str, Any] = {
+        "train_dataloaders": training_loader(
+            Windows(fitted, window.length, training.window_stride), training.batch_size, seed
+        )
+    }
+    if held_out["frames"]:
+        windows = Windows(held_out, window.length, training.window_stride)
+        loaders["val_dataloaders"] = ordered_loader(windows, training.batch_size)
+    result = fit(name, model, loaders, training, seed, folder, callbacks)
+    clips = [clip for split in (fitted, held_out) for stream in split.values() for clip in stream.values()]
+    checkpoint = Checkpoint(
+        model=name,
+        config=asdict(config),
+        frames=asdict(size),
+        about={
+            "seed": seed,
+            "training": asdict(training),
+            "data": fingerprint(*sorted(clip.fingerprint for clip in clips)),
+            "held_out": list(held_out["frames"]),
+            "seconds": round(result.seconds, 1),
+            "torch": torch.__version__,
+        },
+        state=result.state,
+    )
+    result.history.to_parquet(folder / "history.parquet", index=False)
+    write_checkpoint(checkpoint, folder / "finished.safetensors")
+
+
+def training_fingerprint(
+    name: str, config: Any, size: FrameSize, training: Training, seed: int, streams: Mapping[str, Clips]
+) -> str:
+    """What a training depends on: parameters, data, the code of the model and its layers, torch."""
+    settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
+    model = {k: v for k, v in asdict(config).items() if k not in MODELS[name].scoring_only}
+    parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
+    parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
+    return fingerprint(*parts, *module_sources(sys.modules[MODELS[name].__module__], layers), torch.__version__)
+
+
+def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips], training: Training) -> Checkpoint:
+    """The trained weights under a configuration that may differ in what only scoring reads, and calibrated for it."""
+    model = replace(trained, config=asdict(config)).build()
+    model.calibrate(lambda: _arrays(held_out), ScoringOptions(device_of(training.accelerator)))
+    return replace(trained, config=asdict(config), state=model.state_dict())
+
+
+def _split_streams(streams: Mapping[str, Clips], share: float) -> tuple[dict[str, Clips], dict[str, Clips]]:
+    _, held = split_held_out(streams["frames"], share)
+    return (
+        {name: Clips({c: clips[c] for c in clips if c not in held}) for name, clips in streams.items()},
+        {name: Clips({c: clips[c] for c in clips if c in held}) for name, clips in streams.items()},
+    )
+
+
+def _arrays(streams: Mapping[str, Clips]) -> Iterator[dict[str, np.ndarray]]:
+    for clip in streams["frames"]:
+        yield {name: clips[clip].array() for name, clips in streams.items()}
