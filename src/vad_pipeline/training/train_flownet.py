@@ -1,0 +1,121 @@
+"""Training of FlowNet on rendered pairs, resumable, finished work reused."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from lightning.pytorch.callbacks import Callback
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as typed
+
+import vad_pipeline.flow
+from vad_pipeline.flow.rendered_pairs import RenderedPairs
+from vad_pipeline.models import flownet
+from vad_pipeline.models.flownet import Config, FlowNet, FlowNetTraining
+from vad_pipeline.models.flownet_checkpoint import flownet_checkpoint
+from vad_pipeline.sources.raw_clip import fingerprint
+from vad_pipeline.training import flow_pairs
+from vad_pipeline.training.checkpoint import read_checkpoint, write_checkpoint
+from vad_pipeline.training.fit import PLACE, RESUME, FitSettings, device_check, fit, module_sources
+from vad_pipeline.training.flow_pairs import flow_pair_loader, held_out_loader
+from vad_pipeline.training.train import Trained
+
+
+@typed(frozen=True, config=ConfigDict(extra="forbid"))
+class FlowNetFit(FitSettings):
+    """How FlowNet is trained; see ``FitSettings`` for the rest.
+
+    Attributes:
+        batch_size: pairs per step.
+        pairs: rendered per epoch; every epoch has new ones.
+        held_out: rendered pairs, of textures that training never sees, on which errors are measured.
+        workers: processes that render; 0 renders between steps.
+    """
+
+    batch_size: int = Field(default=8, ge=1)
+    pairs: int = Field(default=22232, ge=1)
+    held_out: int = Field(default=640, ge=1)
+    workers: int = Field(default=1, ge=0)
+
+
+def train_flownet(
+    config: Config,
+    rendered: RenderedPairs,
+    training: FlowNetFit,
+    seed: int,
+    folder: Path,
+    textures: Sequence[np.ndarray] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Trained:
+    """Train a network on rendered pairs, or return it where that was done before.
+
+    Args:
+        config: of the network.
+        rendered: what pairs look like.
+        training: how.
+        seed: of weights, textures and pairs.
+        folder: working directory; one folder in it belongs to one combination of all of the above, code included.
+        textures: frames that surfaces are cut from, uint8 (H, W, C); None for procedural ones.
+        callbacks: further Lightning callbacks.
+
+    Raises:
+        TrainingError: no such device, or the loss became NaN.
+        CheckpointError: what an interrupted training left is damaged.
+    """
+    device_check(training.accelerator)
+    folder = folder / _fingerprint(config, rendered, training, seed, textures)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        finished = folder / "finished.safetensors"
+        reused = finished.exists()
+        if not reused:
+            lightning.seed_everything(seed, verbose=False)
+            module = FlowNetTraining(config, training.learning_rate, training.epochs)
+            loaders = {
+                "train_dataloaders": flow_pair_loader(
+                    rendered, seed, training.pairs, training.batch_size, textures, training.workers
+                ),
+                "val_dataloaders": held_out_loader(rendered, seed, training.held_out, training.batch_size, textures),
+            }
+            result = fit("flownet_training", module, loaders, training, seed, folder, callbacks)
+            network = FlowNet(config)
+            network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in result.state.items()})
+            about = {
+                "seed": seed,
+                "training": asdict(training),
+                "rendered": asdict(rendered),
+                "textures": "procedural" if textures is None else f"{len(textures)} frames",
+                "errors": _last(result.history),
+                "seconds": round(result.seconds, 1),
+                "torch": torch.__version__,
+            }
+            result.history.to_parquet(folder / "history.parquet", index=False)
+            write_checkpoint(flownet_checkpoint(network, about), finished)
+            (folder / RESUME).unlink(missing_ok=True)
+    return Trained(read_checkpoint(finished), pd.read_parquet(folder / "history.parquet"), reused)
+
+
+def _last(history: pd.DataFrame) -> dict[str, float]:
+    """Errors after the last epoch, in pixels: ``val_epe`` and, of predicting no motion, ``val_zero_epe``."""
+    last = history[history["epoch"] == history["epoch"].max()].set_index("name")["value"]
+    return {name: float(last[name]) for name in ("val_epe", "val_zero_epe")}
+
+
+def _fingerprint(
+    config: Config, rendered: RenderedPairs, training: FlowNetFit, seed: int, textures: Sequence[np.ndarray] | None
+) -> str:
+    settings: dict[str, Any] = {k: v for k, v in asdict(training).items() if k not in {*PLACE, "workers"}}
+    parts = [json.dumps([asdict(config), asdict(rendered), settings, seed], sort_keys=True)]
+    parts += [fingerprint(str(frame.shape), frame.tobytes().hex()) for frame in textures or ()]
+    code = module_sources(flow_pairs, vad_pipeline.flow)
+    return fingerprint(
+        *parts, *module_sources(sys.modules[flownet.__name__], vad_pipeline.flow)[:1], *code, torch.__version__
+    )
