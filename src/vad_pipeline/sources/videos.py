@@ -16,6 +16,7 @@ from typing import Any, Literal
 import av
 import numpy as np
 import pandas as pd
+from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -116,10 +117,11 @@ def read_video(path: Path, stride: int, mask: Path | None, truncated: str) -> It
     """
     region: np.ndarray | None = None if mask is None else np.any(read_image(mask), axis=-1)
     shape: tuple[int, ...] | None = None
+    reformatter = VideoReformatter()  # kept: to set one up, with threads of its own, costs more than a frame's colours
     for number, frame in enumerate(_decode(path, truncated)):
         if number % stride:
             continue
-        image = _upright(frame)
+        image = _upright(frame, reformatter)
         if shape is None:
             shape = image.shape
             if region is not None and region.shape != shape[:2]:
@@ -179,10 +181,10 @@ def _promised_end(container: "av.container.InputContainer") -> float | None:
     return None if clock is None else int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
+def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
     """The frame turned as its display matrix says, uint8 (H, W, 1|3); a mirrored video stays mirrored."""
     gray = frame.format.name.startswith("gray")
-    image = frame.to_ndarray(format="gray" if gray else "rgb24")
+    image = reformatter.reformat(frame, format="gray" if gray else "rgb24", threads=1).to_ndarray()
     # both PyAV and numpy turn counterclockwise
     return np.rot90(image[..., None] if gray else image, k=round(frame.rotation / 90))
 
