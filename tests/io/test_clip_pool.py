@@ -130,6 +130,15 @@ def test_a_clip_without_frames_is_refused(tmp_path):
     assert not pool.has("empty")
 
 
+def test_a_clip_that_may_have_no_rows_is_stored_with_length_zero(tmp_path):
+    pool = ClipPool(str(tmp_path / "pool"))
+    rows = partial(counted_rows, 0, str(tmp_path / "log"))
+    empty = ClipJob("empty", rows, length=0, row_if_none=((3, 4, 2), "float16"))
+    assert pool.fill({"train/09": empty}, SEQUENTIAL, "") == 1
+    assert pool.header("empty") == ((0, 3, 4, 2), "float16")
+    assert not list((tmp_path / "pool" / ".partial").iterdir())
+
+
 def test_rows_of_unlike_shapes_are_refused(tmp_path):
     rows = [np.zeros((3, 4), np.uint8), np.zeros((3, 5), np.uint8)]
     with pytest.raises(ClipStoreError, match="row 1"):

@@ -212,7 +212,10 @@ def _compute(piece: _Piece) -> str | None:
             return None
         assert piece.job.rows is not None
         n_rows = write_rows(temporary, piece.job.rows(piece.start, piece.stop))
-        if n_rows == 0:
+        if n_rows == 0 and piece.job.row_if_none is not None:
+            shape, dtype = piece.job.row_if_none
+            np.save(temporary, np.empty((0, *shape), dtype))
+        elif n_rows == 0:
             raise ClipStoreError(f"clip {piece.clip}: no frames in {piece.job.source}; remove it or repair the file")
         if piece.stop is not None:
             return temporary
