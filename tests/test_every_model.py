@@ -12,7 +12,11 @@ from pydantic import TypeAdapter
 
 from tests.training.conftest import moving_square
 from vad_pipeline.evaluation.evaluate import evaluate
-from vad_pipeline.models import MODELS
+from vad_pipeline.flow.flownet import FlowNetFlow
+from vad_pipeline.flow.rendered_pairs import RenderedPairs
+from vad_pipeline.flow.tvl1 import TVL1
+from vad_pipeline.models import MODELS, flownet
+from vad_pipeline.models.flownet import FlowNet
 from vad_pipeline.pipeline_registry import DETECTORS
 from vad_pipeline.pipeline_registry import EXPERIMENTS as EXPERIMENT_NAMES
 from vad_pipeline.scoring.score import Scoring, ScoringError, score_clips
@@ -22,6 +26,7 @@ from vad_pipeline.sources.extraction import FrameExtraction
 from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.experiments import EXPERIMENTS, Budget, with_overrides
 from vad_pipeline.training.train import Training, train
+from vad_pipeline.training.train_flownet import FlowNetFit
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name != "local")
@@ -59,6 +64,16 @@ def test_every_parameters_file_loads_into_its_typed_configuration(environment):
         with torch.device("meta"):
             network = MODELS[model](config, colours=size.channels)
         assert sum(p.numel() for p in network.parameters()) > 0
+    flow = loaded["optical_flow"]
+    assert FrameSize(**flow["frames"]).height >= 1
+    assert set(flow["estimators"]) <= {"tvl1", "flownet"}
+    assert TVL1(**flow["tvl1"]).parameters()
+    assert FlowNetFlow(**flow["flownet"]).batch >= 1
+    training = loaded["flownet_training"]
+    assert RenderedPairs(**training["rendered"]).height >= 64
+    assert FlowNetFit(**training["training"]).pairs >= 1
+    with torch.device("meta"):
+        assert FlowNet(flownet.Config(**training["network"]))
     for name, experiment in EXPERIMENTS.items():
         assert Budget(**loaded[name]).seeds
         for row in experiment.rows:

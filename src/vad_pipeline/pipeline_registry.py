@@ -19,6 +19,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     """
     makers: dict[str, Callable[[], Pipeline]] = {
         "frame_extraction": _extraction,
+        "optical_flow": _optical_flow,
+        "flownet_training": _flownet_training,
         **{model: partial(_detector, model) for model in DETECTORS},
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "__default__": partial(_detector, "lgn_net"),
@@ -31,6 +33,20 @@ def _extraction() -> Pipeline:
     from vad_pipeline.pipelines import frame_extraction
 
     return frame_extraction.create_pipeline()
+
+
+def _optical_flow() -> Pipeline:
+    """Everything from raw data to flow and the report on it."""
+    from vad_pipeline.pipelines import optical_flow
+
+    return _extraction() + optical_flow.create_pipeline()
+
+
+def _flownet_training() -> Pipeline:
+    """A trained FlowNet; raw data serve as textures where they are asked for."""
+    from vad_pipeline.pipelines import flownet_training
+
+    return _extraction() + flownet_training.create_pipeline()
 
 
 def _detector(model: str) -> Pipeline:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from vad_pipeline.models.contract import Window
-from vad_pipeline.report.contact_sheet import contact_sheet, displayable, flow_image
+from vad_pipeline.report.contact_sheet import FLOW_SCALE, contact_sheet, displayable
 from vad_pipeline.report.figures import kinds_figure, learning_curves_figure, regularity_figure, roc_figure
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.peaks import enlarged, find_peaks, strongest_region
@@ -113,7 +113,7 @@ def test_learning_curves_show_training_beside_held_out_clips():
 
 def test_the_report_escapes_names_and_prints_per_cent():
     table = pd.DataFrame({"micro AUC": [0.9137, float("nan")]}, index=["<script>", "b"])
-    html = render_report("t", {"clip": "<b>"}, table, {}, pd.DataFrame())
+    html = render_report("t", {"clip": "<b>"}, "", table, {})
     assert "<script>" not in html
     assert "&lt;b&gt;" in html
     assert "91.4" in html
@@ -127,15 +127,16 @@ def test_a_contact_sheet_shows_frames_masks_and_flow():
         "flow": np.ones((9, 12, 16, 2), np.float16),
     }
     sheet = contact_sheet(clips, columns=4, tile_width=40)
-    assert sheet.shape == (3 * (18 + 30), 160, 3)
+    assert sheet.shape == (68 + 3 * (18 + 30), 160, 3)  # flow brings a legend of its colours
     assert displayable(clips["masks"][0]).min() == 255
 
 
-def test_flow_colour_is_direction_and_brightness_is_speed():
+def test_flow_colour_is_direction_and_saturation_is_speed():
     flow = np.zeros((1, 3, 2), np.float32)
-    flow[0, 0], flow[0, 1] = (4, 0), (-4, 0)
-    image = flow_image(flow, full_scale=4)
-    assert image[0, 0].tolist() == [255, 0, 0]
-    assert image[0, 1, 0] == 0
-    assert image[0, 1].max() == 255
-    assert image[0, 2].tolist() == [0, 0, 0]
+    flow[0, 0], flow[0, 1] = (FLOW_SCALE, 0), (-FLOW_SCALE, 0)
+    assert displayable(flow)[0].tolist() == [[255, 0, 0], [0, 255, 255], [255, 255, 255]]
+
+
+def test_a_contact_sheet_leaves_out_clips_without_rows():
+    clips = {"train/01": np.zeros((0, 12, 16, 2), np.float16), "train/02": np.zeros((3, 12, 16, 2), np.float16)}
+    assert contact_sheet(clips, columns=2, tile_width=40).shape == (68 + 18 + 30, 80, 3)

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from vad_pipeline.flow.representation import colour_wheel, hsv_picture
+
+FLOW_SCALE = 4.0  # pixels a frame at which a flow's colour is full in pictures
+
 
 def contact_sheet(clips: Mapping[str, np.ndarray], columns: int = 6, tile_width: int = 160) -> np.ndarray:
     """One line of tiles per clip, its frames spread evenly over the clip, the clip's name above.
@@ -18,7 +22,11 @@ def contact_sheet(clips: Mapping[str, np.ndarray], columns: int = 6, tile_width:
         RGB image (height, width, 3) uint8.
     """
     lines = []
+    if any(clip.ndim == 4 and clip.shape[-1] == 2 for clip in clips.values()):
+        lines.append(_legend(columns * tile_width))
     for name, clip in clips.items():
+        if not len(clip):
+            continue
         indices = np.linspace(0, len(clip) - 1, columns).round().astype(int)
         tiles = [_tile(displayable(clip[i]), f"{i}", tile_width) for i in indices]
         title = np.full((18, columns * tile_width, 3), 255, np.uint8)
@@ -30,29 +38,24 @@ def contact_sheet(clips: Mapping[str, np.ndarray], columns: int = 6, tile_width:
     return np.vstack(lines)
 
 
-def displayable(frame: np.ndarray) -> np.ndarray:
-    """Any stored row as an RGB image (H, W, 3) uint8."""
-    if frame.dtype == bool:
-        frame = frame.astype(np.uint8)[..., None] * 255
-    if frame.shape[-1] == 2:
-        return flow_image(frame)
-    return np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else np.asarray(frame)
+def displayable(row: np.ndarray, full_scale: float = FLOW_SCALE) -> np.ndarray:
+    """Any stored row as an RGB image (H, W, 3) uint8; flow (H, W, 2) in the colours of ``colour_wheel``, whose rim
+    stands for ``full_scale`` pixels."""
+    if row.dtype == bool:
+        row = row.astype(np.uint8)[..., None] * 255
+    if row.shape[-1] == 2:
+        return hsv_picture(row, full_scale)
+    return np.repeat(row, 3, axis=-1) if row.shape[-1] == 1 else np.asarray(row)
 
 
-def flow_image(flow: np.ndarray, full_scale: float | None = None) -> np.ndarray:
-    """Optical flow (H, W, 2) in pixels as an HSV colour wheel: hue is direction, value is speed.
-
-    Args:
-        flow: displacement (u, v) in pixels.
-        full_scale: the speed shown at full brightness; by default the frame's fastest pixel, at least 1 px.
-    """
-    magnitude, angle = cv2.cartToPolar(
-        flow[..., 0].astype(np.float32), flow[..., 1].astype(np.float32), angleInDegrees=True
-    )
-    scale = full_scale or max(1.0, float(magnitude.max()))
-    value = np.clip(magnitude / scale, 0, 1) * 255
-    hsv = np.stack([angle / 2, np.full_like(angle, 255), value], axis=-1).astype(np.uint8)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+def _legend(width: int) -> np.ndarray:
+    """A line that explains the colours of flow."""
+    wheel = colour_wheel(64)
+    line = np.full((68, width, 3), 255, np.uint8)
+    line[2:66, 4:68] = wheel
+    for i, text in enumerate(("colour: direction of motion", f"full colour: {FLOW_SCALE:g} pixels a frame, or more")):
+        cv2.putText(line, text, (78, 30 + 18 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    return line
 
 
 def _tile(image: np.ndarray, label: str, width: int) -> np.ndarray:

@@ -127,7 +127,7 @@ def learning_curves_figure(history: pd.DataFrame) -> Figure:
     for axis in axes.flat[len(quantities) :]:
         axis.set_visible(False)
     for axis, quantity in zip(axes.flat, quantities, strict=False):
-        for split, label, colour in (("train", "training", NORMAL), ("val", "held-out normal clips", "#ff7f0e")):
+        for split, label, colour in (("train", "training", NORMAL), ("val", "held out", "#ff7f0e")):
             part = curves[curves["name"] == f"{split}_{quantity}"]
             if len(part):
                 axis.plot(part["epoch"], part["value"], color=colour, label=label, marker=".", ms=4, lw=1.2)

@@ -1,4 +1,4 @@
-"""One self-contained HTML file per model: what was measured and what it looks like."""
+"""One self-contained HTML file: what was measured and what it looks like."""
 
 import base64
 from collections.abc import Mapping
@@ -13,29 +13,32 @@ from matplotlib.figure import Figure
 def render_report(
     title: str,
     facts: Mapping[str, str],
+    caption: str,
     table: pd.DataFrame,
     figures: Mapping[str, tuple[str, Figure]],
-    published: pd.DataFrame,
+    published: pd.DataFrame | None = None,
 ) -> str:
     """The report; images lie inside, nothing is fetched.
 
     Args:
         title: of the page.
         facts: short lines on data, model and training.
-        table: the model and the trivial baselines, a row each; the index names the row, fractions become per cent.
+        caption: of the table.
+        table: a row each for what is compared; the index names the row, fractions become per cent, text stays.
         figures: heading -> (caption, figure).
-        published: columns paper, table, row, dataset, value, note; may be empty.
+        published: columns paper, table, row, dataset, value, note; None or empty where there is nothing to compare.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("vad_pipeline.report", "."), autoescape=True)
     return environment.get_template("report.html").render(
         title=title,
         facts=facts,
+        caption=caption,
         columns=list(table.columns),
         rows=[
             (str(name), [_cell(value) for value in row]) for name, row in zip(table.index, table.values, strict=True)
         ],
         figures=[(heading, caption, png(figure)) for heading, (caption, figure) in figures.items()],
-        published=published.to_dict("records"),
+        published=[] if published is None else published.to_dict("records"),
     )
 
 
