@@ -7,7 +7,7 @@ import numpy as np
 
 from vad_pipeline.flow.representation import colour_wheel, hsv_picture
 
-FLOW_SCALE = 4.0  # pixels a frame at which a flow's colour is full in pictures
+FLOW_SCALE = 2.0  # pixels a frame at which a flow's colour is full in pictures
 
 
 def contact_sheet(clips: Mapping[str, np.ndarray], columns: int = 6, tile_width: int = 160) -> np.ndarray:

@@ -129,7 +129,7 @@ def _error(axis: matplotlib.axes.Axes, pair: Pair, flow: np.ndarray, title: str)
 def _table(metrics: Mapping[str, float], flows: Mapping[str, Clips]) -> pd.DataFrame:
     columns = {"_warp_error": "warp error", "_warp_error_moving": "on moving pixels", "_mean_motion": "mean motion, px"}
     rows = {}
-    for name in ("no_motion", *flows):
+    for name in (*flows, "no_motion"):
         rows[TITLES[name]] = [
             f"{metrics[name + key]:.2f}" if name + key in metrics else "0" if key == "_mean_motion" else "–"
             for key in columns
