@@ -1,11 +1,9 @@
 """Training of FlowNet on rendered pairs, resumable, finished work reused."""
 
-import json
-import sys
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
@@ -16,15 +14,16 @@ from lightning.pytorch.callbacks import Callback
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
-import vad_pipeline.flow
+from vad_pipeline.flow import layers, rendered_pairs, silhouettes, textures
 from vad_pipeline.flow.rendered_pairs import RenderedPairs
+from vad_pipeline.io.clip_job import step_fingerprint
 from vad_pipeline.models import flownet
 from vad_pipeline.models.flownet import Config, FlowNet, FlowNetTraining
 from vad_pipeline.models.flownet_checkpoint import flownet_checkpoint
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.training import flow_pairs
 from vad_pipeline.training.checkpoint import read_checkpoint, write_checkpoint
-from vad_pipeline.training.fit import PLACE, RESUME, FitSettings, device_check, fit, module_sources
+from vad_pipeline.training.fit import PLACE, RESUME, FitSettings, device_check, fit
 from vad_pipeline.training.flow_pairs import flow_pair_loader, held_out_loader
 from vad_pipeline.training.train import Trained
 
@@ -52,7 +51,7 @@ def train_flownet(
     training: FlowNetFit,
     seed: int,
     folder: Path,
-    textures: Sequence[np.ndarray] | None = None,
+    frames: Sequence[np.ndarray] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train a network on rendered pairs, or return it where that was done before.
@@ -63,7 +62,7 @@ def train_flownet(
         training: how.
         seed: of weights, textures and pairs.
         folder: working directory; one folder in it belongs to one combination of all of the above, code included.
-        textures: frames that surfaces are cut from, uint8 (H, W, C); None for procedural ones.
+        frames: those that surfaces are cut from, uint8 (H, W, C); None for procedural ones.
         callbacks: further Lightning callbacks.
 
     Raises:
@@ -71,7 +70,7 @@ def train_flownet(
         CheckpointError: what an interrupted training left is damaged.
     """
     device_check(training.accelerator)
-    folder = folder / _fingerprint(config, rendered, training, seed, textures)
+    folder = folder / _fingerprint(config, rendered, training, seed, frames)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         finished = folder / "finished.safetensors"
@@ -81,9 +80,9 @@ def train_flownet(
             module = FlowNetTraining(config, training.learning_rate, training.epochs)
             loaders = {
                 "train_dataloaders": flow_pair_loader(
-                    rendered, seed, training.pairs, training.batch_size, textures, training.workers
+                    rendered, seed, training.pairs, training.batch_size, frames, training.workers
                 ),
-                "val_dataloaders": held_out_loader(rendered, seed, training.held_out, training.batch_size, textures),
+                "val_dataloaders": held_out_loader(rendered, seed, training.held_out, training.batch_size, frames),
             }
             result = fit("flownet_training", module, loaders, training, seed, folder, callbacks)
             network = FlowNet(config)
@@ -92,7 +91,7 @@ def train_flownet(
                 "seed": seed,
                 "training": asdict(training),
                 "rendered": asdict(rendered),
-                "textures": "procedural" if textures is None else f"{len(textures)} frames",
+                "textures": "procedural" if frames is None else f"{len(frames)} frames",
                 "errors": _last(result.history),
                 "seconds": round(result.seconds, 1),
                 "torch": torch.__version__,
@@ -110,12 +109,10 @@ def _last(history: pd.DataFrame) -> dict[str, float]:
 
 
 def _fingerprint(
-    config: Config, rendered: RenderedPairs, training: FlowNetFit, seed: int, textures: Sequence[np.ndarray] | None
+    config: Config, rendered: RenderedPairs, training: FlowNetFit, seed: int, frames: Sequence[np.ndarray] | None
 ) -> str:
-    settings: dict[str, Any] = {k: v for k, v in asdict(training).items() if k not in {*PLACE, "workers"}}
-    parts = [json.dumps([asdict(config), asdict(rendered), settings, seed], sort_keys=True)]
-    parts += [fingerprint(str(frame.shape), frame.tobytes().hex()) for frame in textures or ()]
-    code = module_sources(flow_pairs, vad_pipeline.flow)
-    return fingerprint(
-        *parts, *module_sources(sys.modules[flownet.__name__], vad_pipeline.flow)[:1], *code, torch.__version__
-    )
+    settings = {k: v for k, v in asdict(training).items() if k not in {*PLACE, "workers"}}
+    parameters = {"network": asdict(config), "rendered": asdict(rendered), "training": settings, "seed": seed}
+    surfaces = fingerprint(*(f"{frame.shape} {hashlib.sha256(frame.tobytes()).hexdigest()}" for frame in frames or ()))
+    code = (flownet, flow_pairs, rendered_pairs, layers, silhouettes, textures)
+    return step_fingerprint(surfaces, parameters, code, ("torch", "cv2"))
