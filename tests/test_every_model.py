@@ -11,13 +11,17 @@ from kedro.config import OmegaConfigLoader
 from pydantic import TypeAdapter
 
 from tests.training.conftest import moving_square
+from vad_pipeline.anomalies.flow_mixup import FlowMixup
+from vad_pipeline.anomalies.inpainting import Inpainting
+from vad_pipeline.anomalies.masks import Masks
+from vad_pipeline.anomalies.pool import Pool
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.flow.flownet import FlowNetFlow
 from vad_pipeline.flow.rendered_pairs import RenderedPairs
 from vad_pipeline.flow.tvl1 import TVL1
-from vad_pipeline.models import MODELS, flownet
+from vad_pipeline.models import MODELS, flownet, latent_inpainter
 from vad_pipeline.models.flownet import FlowNet
-from vad_pipeline.pipeline_registry import DETECTORS
+from vad_pipeline.pipeline_registry import DETECTORS, PSEUDO_ANOMALIES
 from vad_pipeline.pipeline_registry import EXPERIMENTS as EXPERIMENT_NAMES
 from vad_pipeline.scoring.score import Scoring, ScoringError, score_clips
 from vad_pipeline.settings import CONFIG_LOADER_ARGS
@@ -25,6 +29,7 @@ from vad_pipeline.sources import SOURCES
 from vad_pipeline.sources.extraction import FrameExtraction
 from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.experiments import EXPERIMENTS, Budget, with_overrides
+from vad_pipeline.training.fit_inpainter import InpainterFit
 from vad_pipeline.training.train import Training, train
 from vad_pipeline.training.train_flownet import FlowNetFit
 
@@ -32,10 +37,10 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name != "local")
 
 # Millions of parameters at width 1 (spec 10), as the paper's environment builds the model.
-PUBLISHED_SIZE = {"lgn_net": 22.75}
+PUBLISHED_SIZE = {"lgn_net": 22.75, "conv3d_ae": 5.99}
 
 # What makes a model small enough to train in seconds.
-TINY = {"lgn_net": {"width": 0.0625, "gamma": None}}
+TINY = {"lgn_net": {"width": 0.0625, "gamma": None}, "conv3d_ae": {"width": 0.0625}}
 
 
 @cache
@@ -74,11 +79,24 @@ def test_every_parameters_file_loads_into_its_typed_configuration(environment):
     assert FlowNetFit(**training["training"]).pairs >= 1
     with torch.device("meta"):
         assert FlowNet(flownet.Config(**training["network"]))
+    for namespace in PSEUDO_ANOMALIES:
+        section = loaded[namespace]
+        assert set(section) == {"masks", "pool", "inpainting", "model", "training", "mixup"}
+        assert Masks(**section["masks"]).dilate >= 0
+        assert Pool(**section["pool"]).run >= 1
+        assert Inpainting(**section["inpainting"]).crop % 16 == 0
+        assert InpainterFit(**section["training"]).crops >= 1
+        assert FlowMixup(**section["mixup"]).alpha > 0
+        with torch.device("meta"):
+            assert latent_inpainter.new_denoiser(latent_inpainter.Config(**section["model"]))
     for name, experiment in EXPERIMENTS.items():
         assert Budget(**loaded[name]).seeds
         for row in experiment.rows:
             config = MODELS[row.model].config_class(**loaded[row.model]["model"])
-            assert with_overrides(config, row.overrides)
+            changed = with_overrides(config, row.overrides)
+            stored = MODELS[row.model].pseudo_anomalies(changed)
+            assert bool(row.pseudo) == (stored is not None and stored.source == "stored")
+            assert not row.pseudo or row.pseudo in PSEUDO_ANOMALIES
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -101,8 +119,10 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
     n = window.length + 8
     arrays = {f"train/{i}": moving_square(n, 3 * i) for i in range(3)}
     arrays |= {f"test/{i}": moving_square(n, i, speed=1 + 3 * i) for i in range(2)}
+    # 16 x 32: models halve a side up to four times
+    arrays = {clip: np.pad(frames, ((0, 0), (0, 0), (0, 8), (0, 0)), mode="edge") for clip, frames in arrays.items()}
     streams = {"frames": store_clips(arrays)}
-    size = FrameSize(16, 24, "gray")
+    size = FrameSize(16, 32, "gray")
     training = Training(epochs=1, batch_size=4, accelerator="cpu")
     trained = train(model, config, size, training, 0, streams, tmp_path)
     scores, maps = score_clips(
@@ -116,7 +136,7 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
     for job in maps.values():
         stored = np.load(job.file)
         assert stored.dtype == np.float16
-        assert stored.shape == (len(window.scored(n)), 4, 6)
+        assert stored.shape == (len(window.scored(n)), 4, 8)
         assert (stored >= 0).all()
     labels = pd.DataFrame({"clip": np.repeat(["test/0", "test/1"], n), "frame": list(range(n)) * 2, "kind": ""})
     labels["label"] = (labels["clip"] == "test/1").astype(int)
@@ -128,7 +148,7 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
         .scorer(Scoring(accelerator="cpu").options())
         .predict(arrays["test/0"][: window.length])
     )
-    assert predicted.shape == (16, 24, 1)
+    assert predicted.shape == (16, 32, 1)
     assert predicted.dtype == np.uint8
 
 

@@ -7,8 +7,9 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
 # names only: looking them up in their registries would import torch for every command
-DETECTORS = ("lgn_net",)
-EXPERIMENTS = ("lgn_net_ablation",)
+DETECTORS = ("lgn_net", "conv3d_ae")
+EXPERIMENTS = ("lgn_net_ablation", "pseudo_anomalies_ablation")
+PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -21,6 +22,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "frame_extraction": _extraction,
         "optical_flow": _optical_flow,
         "flownet_training": _flownet_training,
+        **{name: partial(_pseudo_anomalies, name) for name in PSEUDO_ANOMALIES},
         **{model: partial(_detector, model) for model in DETECTORS},
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "__default__": partial(_detector, "lgn_net"),
@@ -49,6 +51,20 @@ def _flownet_training() -> Pipeline:
     return _extraction() + flownet_training.create_pipeline()
 
 
+def _pseudo_anomalies(namespace: str) -> Pipeline:
+    """Everything from raw data to pseudo-anomalies and their gallery."""
+    from vad_pipeline.pipelines import pseudo_anomalies
+
+    return _extraction() + _tvl1() + pseudo_anomalies.create_pipeline(namespace)
+
+
+def _tvl1() -> Pipeline:
+    """TV-L1 flow without the report on it."""
+    from vad_pipeline.pipelines import optical_flow
+
+    return optical_flow.create_pipeline().to_outputs("flow_tvl1")
+
+
 def _detector(model: str) -> Pipeline:
     """Everything from raw data to a model's report."""
     from vad_pipeline.pipelines import detector
@@ -61,4 +77,7 @@ def _experiment(name: str) -> Pipeline:
     from vad_pipeline.pipelines import experiment
     from vad_pipeline.training.experiments import EXPERIMENTS as declared
 
-    return _extraction() + experiment.create_pipeline(declared[name])
+    whole = _extraction() + experiment.create_pipeline(declared[name])
+    for pseudo in sorted({row.pseudo for row in declared[name].rows if row.pseudo}):
+        whole += _pseudo_anomalies(pseudo).to_outputs(f"{pseudo}.spatial")
+    return whole

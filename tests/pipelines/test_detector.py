@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from kedro.framework.project import pipelines
 
+from vad_pipeline.pipeline_registry import DETECTORS, EXPERIMENTS, PSEUDO_ANOMALIES
 from vad_pipeline.pipelines import detector
 
 TINY = {
@@ -122,5 +123,5 @@ def test_every_node_has_a_name_and_every_model_a_namespace_of_its_own():
 def test_all_pipelines_can_be_made_and_the_default_ends_with_a_report(project):
     pipelines.set_requested(None)
     extraction_and_flow = {"frame_extraction", "optical_flow", "flownet_training"}
-    assert set(pipelines) == {*extraction_and_flow, "lgn_net", "lgn_net_ablation", "__default__"}
+    assert set(pipelines) == {*extraction_and_flow, *PSEUDO_ANOMALIES, *DETECTORS, *EXPERIMENTS, "__default__"}
     assert "lgn_net.report" in pipelines["__default__"].all_outputs()

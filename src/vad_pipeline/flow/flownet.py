@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from vad_pipeline.io.clips import Clip, Clips
 from vad_pipeline.models import flownet, flownet_checkpoint
 from vad_pipeline.models.flownet import FlowNet, FlowNetError, estimate
 from vad_pipeline.models.flownet_checkpoint import Channels, load_flownet
-from vad_pipeline.training.fit import device_check, device_of
+from vad_pipeline.training.fit import device_check, device_of, multiplies_bf16
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -61,10 +60,7 @@ class FlowNetFlow:
         """Whether convolutions run in bfloat16."""
         if self.precision != "auto":
             return self.precision == "bf16"
-        device = device_of(self.accelerator)
-        if device.type == "cuda":
-            return torch.cuda.is_bf16_supported()
-        return device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+        return multiplies_bf16(device_of(self.accelerator))
 
 
 def flownet_jobs(frames: Clips, config: FlowNetFlow) -> dict[str, ClipJob]:

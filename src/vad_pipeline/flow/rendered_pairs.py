@@ -8,6 +8,7 @@ light changes a little between the frames. A pair depends on nothing but the con
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from random import Random
 from typing import NamedTuple, Self
@@ -31,6 +32,7 @@ SHADOWED = 0.2  # share of things with a shadow
 GRAY = 0.4  # share of gray pairs
 BLURRED = 0.2  # share of pairs that are out of focus
 LIT = 0.6  # share of pairs whose light changes between the frames
+EASY_CONTRAST = (40.0, 120.0)  # grey levels
 NOISE_MARGIN = 64  # pixels by which the stored noise is larger than a picture
 
 Point = tuple[float, float]
@@ -49,6 +51,10 @@ class RenderedPairs:
         light: largest relative change of contrast, gamma and (of a medium grey) brightness from frame to frame.
         noise: grey levels, largest standard deviation of the sensor's noise; it differs from pair to pair.
         compressed: share of pairs with the artefacts of JPEG compression.
+        contrast: grey levels, lowest and highest standard deviation of a procedural surface's pattern.
+        flat: share of procedural surfaces without any pattern.
+        warm_up: the first pairs, numbered below this, are easy: the whole picture moves, patterns are strong, there is
+            no noise. From small motions of faint surfaces alone a network learns for a long time that nothing moves.
     """
 
     height: int = Field(default=128, ge=32, le=4096)
@@ -60,6 +66,9 @@ class RenderedPairs:
     light: float = Field(default=0.04, ge=0, le=0.5)
     noise: float = Field(default=6.0, ge=0, le=64)
     compressed: float = Field(default=0.2, ge=0, le=1)
+    contrast: tuple[float, float] = (4.0, 45.0)
+    flat: float = Field(default=0.1, ge=0, le=1)
+    warm_up: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -67,7 +76,23 @@ class RenderedPairs:
             raise ValueError(f"objects {list(self.objects)}: give the fewest, 0 or more, and then the most")
         if self.shake > self.max_displacement / 2:
             raise ValueError(f"shake {self.shake}: must be at most half of max_displacement {self.max_displacement}")
+        if not 0 < self.contrast[0] <= self.contrast[1]:
+            raise ValueError(f"contrast {list(self.contrast)}: give the lowest, above 0, and then the highest")
         return self
+
+    def eased(self) -> Self:
+        """What the pairs of the warm-up look like."""
+        return replace(
+            self,
+            objects=(0, min(self.objects[1], 3)),
+            static_background=0.0,
+            shake=self.max_displacement / 2,
+            light=0.0,
+            noise=0.0,
+            compressed=0.0,
+            contrast=EASY_CONTRAST,
+            flat=0.0,
+        )
 
 
 class Pair(NamedTuple):
@@ -104,6 +129,8 @@ def render_pair(config: RenderedPairs, seed: int, number: int, textures: Sequenc
                 f"texture {index}: {frame.dtype} {frame.shape}, must be uint8 (H, W), (H, W, 1) or (H, W, 3)"
             )
     random = Random(f"{seed} {number}")
+    if number < config.warm_up:
+        config = config.eased()
     scene = _Scene(config, random, pattern_pool(seed, number >= HELD_OUT), textures)
     drawn = render_layers(scene.layers(), config.height, config.width)
     earlier, later = _photographed(config, random, drawn.earlier, drawn.later)
@@ -141,7 +168,7 @@ class _Scene:
         return _moved(centre, 0.55 * most, random.uniform(0, 2 * math.pi), turn, 1 + zoom)
 
     def _texture(self, height: int, width: int) -> np.ndarray:
-        return texture(self.random, height, width, self.pool, self.frames)
+        return texture(self.random, height, width, self.pool, self.frames, self.config.contrast, self.config.flat)
 
     def _background(self) -> Layer:
         random, config = self.random, self.config

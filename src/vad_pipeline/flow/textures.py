@@ -11,8 +11,6 @@ import numpy as np
 PATTERNS = 72  # in a pool
 PATTERN_SIZE = 384  # canvas pixels
 SPREAD = 42.0  # grey levels that one standard deviation of a pattern is stored as
-FLAT = 0.15  # share of procedural textures without any pattern
-LOG_CONTRAST = (math.log(1.0), math.log(45.0))  # of a texture's standard deviation in grey levels
 LOG_SCALE = (math.log(0.6), math.log(1.7))  # of pattern pixels per canvas pixel
 UPRIGHT, MIXED = 0.7, 0.35  # shares of procedural textures
 RAMP = np.arange(-128, 128, dtype=np.float32)[:, None]  # of a pattern's values less their mean
@@ -20,7 +18,13 @@ FROM_FRAMES = 0.75  # share of textures that are taken from given frames
 
 
 def texture(
-    random: Random, height: int, width: int, pool: np.ndarray, frames: Sequence[np.ndarray] | None = None
+    random: Random,
+    height: int,
+    width: int,
+    pool: np.ndarray,
+    frames: Sequence[np.ndarray] | None,
+    contrast: tuple[float, float],
+    flat: float,
 ) -> np.ndarray:
     """A surface, uint8 (height, width, 3).
 
@@ -29,18 +33,21 @@ def texture(
         height, width: canvas pixels.
         pool: what ``pattern_pool`` gives.
         frames: uint8 (H, W), (H, W, 1) or (H, W, 3); most textures are crops of them, where given.
+        contrast: lowest and highest standard deviation of a pattern, in grey levels.
+        flat: share of procedural textures without any pattern.
     """
     if frames and random.random() < FROM_FRAMES:
         return _from_frame(random, height, width, random.choice(frames))
     colour = random_colour(random)
-    if random.random() < FLAT:
+    if random.random() < flat:
         return np.full((height, width, 3), colour, np.uint8)
     pattern = _cut(random, height, width, random.choice(pool))
     if random.random() < MIXED:
         share = random.uniform(0.2, 0.8)
         pattern = cv2.addWeighted(pattern, share, _cut(random, height, width, random.choice(pool)), 1 - share, 0)
-    contrast = math.exp(random.uniform(*LOG_CONTRAST)) / SPREAD
-    ramp = RAMP * [contrast * random.gauss(1, 0.25) for _ in colour] + colour
+    lowest, highest = (math.log(levels) for levels in contrast)
+    strength = math.exp(random.uniform(lowest, highest)) / SPREAD
+    ramp = RAMP * [strength * random.gauss(1, 0.25) for _ in colour] + colour
     return cv2.applyColorMap(pattern, ramp.clip(0, 255).astype(np.uint8)[:, None])
 
 

@@ -3,11 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import lightning
 import numpy as np
 import torch
+
+from vad_pipeline.anomalies.patch import Patch
+from vad_pipeline.anomalies.skip_frame import SkipFrame
 
 Batch = dict[str, torch.Tensor]
 
@@ -31,6 +34,24 @@ class Window:
         (176, 165)
         """
         return range(self.target, n_frames - self.length + self.target + 1)
+
+
+@dataclass(frozen=True)
+class PseudoAnomalies:
+    """The pseudo-anomalies that a model trains on.
+
+    Attributes:
+        source: ``stored`` are those of the pseudo_anomalies pipeline; ``patch`` and ``skip_frame`` are made on the fly.
+        probability: of each window.
+        patch, skip_frame: how those are made.
+        intruders: folder of images for ``patch``; None for procedural textures.
+    """
+
+    source: Literal["stored", "patch", "skip_frame"]
+    probability: float
+    patch: Patch = field(default_factory=Patch)
+    skip_frame: SkipFrame = field(default_factory=SkipFrame)
+    intruders: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +149,14 @@ class Detector(lightning.LightningModule):
     @abstractmethod
     def fusion(config: Any) -> dict[str, float]:
         """Weights of the terms in the model's anomaly score."""
+
+    @staticmethod
+    def pseudo_anomalies(config: Any) -> PseudoAnomalies | None:
+        """What windows are replaced by in training; by default nothing.
+
+        A batch then holds ``target``, the normal window, and ``pseudo``, bool, beside ``frames``, what the model sees.
+        """
+        return None
 
     @abstractmethod
     def scorer(self, options: ScoringOptions) -> Scorer:

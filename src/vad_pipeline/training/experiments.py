@@ -36,6 +36,7 @@ class Row:
         model: name in the registry.
         overrides: of the model's configuration.
         published: the system or variant of ``published_results.csv`` that it is compared with, empty for none.
+        pseudo: namespace of the pseudo-anomalies that it trains on, empty for none.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Row:
     model: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     published: str = ""
+    pseudo: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,23 @@ EXPERIMENTS: dict[str, Experiment] = {
             Row("subset_maximum", "update weights divided as Eq. 6 prints", "lgn_net", {"update_max": "subset"}),
         ),
     ),
+    "pseudo_anomalies_ablation": Experiment(
+        "pseudo_anomalies_ablation",
+        "Whether spatial pseudo-anomalies help a spatial autoencoder, and whether it matters what fills the holes",
+        (
+            Row("normal_only", "normal windows only", "conv3d_ae"),
+            Row(
+                "telea", "holes filled by Telea", "conv3d_ae", {"pseudo": "inpainted"}, pseudo="pseudo_anomalies_telea"
+            ),
+            Row(
+                "latent_diffusion",
+                "holes filled by latent diffusion",
+                "conv3d_ae",
+                {"pseudo": "inpainted"},
+                pseudo="pseudo_anomalies",
+            ),
+        ),
+    ),
 }
 
 
@@ -119,6 +138,7 @@ def run_row(
     labels: pd.DataFrame,
     folder: Path,
     callbacks: Sequence[Callback] = (),
+    pseudo: Clips | None = None,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Train, score and evaluate a row with every seed; what is finished is taken as it is.
 
@@ -132,6 +152,7 @@ def run_row(
         labels: of the test clips.
         folder: working directory of the model; rows that differ in scoring alone share trainings there.
         callbacks: for Lightning.
+        pseudo: runs of pseudo-anomalous frames, where the row trains on them.
 
     Returns:
         Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each.
@@ -141,7 +162,7 @@ def run_row(
     lengths = {clip: len(stored) for clip, stored in streams["frames"].items()}
     tables, metrics = [], []
     for seed in budget.seeds:
-        trained = train(row.model, config, size, budget.training, seed, streams, folder, callbacks)
+        trained = train(row.model, config, size, budget.training, seed, streams, folder, callbacks, pseudo)
         model = trained.checkpoint.build()
         tested = [clip.fingerprint for stream in streams.values() for clip in stream.split("test").values()]
         finished = folder / f"scores_{fingerprint(scoring_fingerprint(model, scoring), *tested)}.parquet"

@@ -127,6 +127,13 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cpu")
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 by itself, so that computing in it is worth while."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+
+
 def device_check(accelerator: str) -> None:
     """Make sure that the device is there.
 

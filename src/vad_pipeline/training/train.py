@@ -1,5 +1,6 @@
 """Training of any detector on normal clips: held-out clips, calibration, finished work reused."""
 
+import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +17,13 @@ from lightning.pytorch.callbacks import Callback
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
+from vad_pipeline.anomalies import patch, skip_frame
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import MODELS, layers
 from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.sources.resize import FrameSize
+from vad_pipeline.training import pseudo_windows
 from vad_pipeline.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vad_pipeline.training.fit import (
     PLACE,
@@ -32,6 +35,7 @@ from vad_pipeline.training.fit import (
     fit,
     module_sources,
 )
+from vad_pipeline.training.pseudo_windows import PseudoWindows, pseudo_training_loader
 from vad_pipeline.training.windows import Windows, ordered_loader, training_loader
 
 
@@ -88,6 +92,7 @@ def train(
     streams: Mapping[str, Clips],
     folder: Path,
     callbacks: Sequence[Callback] = (),
+    pseudo: Clips | None = None,
 ) -> Trained:
     """Train a model on normal clips, or return it where that was done before.
 
@@ -100,9 +105,12 @@ def train(
         streams: stream -> clips; those of the ``train`` split are used.
         folder: working directory; one folder in it belongs to one combination of all of the above, code included.
         callbacks: further Lightning callbacks.
+        pseudo: runs of pseudo-anomalous frames, for models that train on stored ones; those of held-out clips are not
+            used.
 
     Raises:
-        TrainingError: no training clips, no such device, or the loss became NaN.
+        TrainingError: no training clips, no such device, no pseudo-anomalies where they are needed, or the loss became
+            NaN.
         CheckpointError: what an interrupted training left is damaged.
         WindowError: a clip is shorter than the window.
     """
@@ -116,14 +124,19 @@ def train(
             f"{name}: frames of {size.width}x{size.height}; it halves them several times, so set {name}.frames to a "
             f"height and a width that are multiples of {multiple}"
         )
+    kind = MODELS[name].pseudo_anomalies(config)
+    if kind is None or kind.source != "stored":
+        pseudo = None
+    elif not pseudo:
+        raise TrainingError(f"{name}: no pseudo-anomalies; make them with `kedro run --pipelines=pseudo_anomalies`")
     fitted, held_out = _split_streams(streams, training.held_out)
-    folder = folder / training_fingerprint(name, config, size, training, seed, streams)
+    folder = folder / training_fingerprint(name, config, size, training, seed, streams, pseudo)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):  # of two runs that want the same training, the second waits and takes the result
         finished = folder / "finished.safetensors"
         reused = finished.exists()
         if not reused:
-            _train(name, config, size, training, seed, fitted, held_out, folder, callbacks)
+            _train(name, config, size, training, seed, fitted, held_out, pseudo, folder, callbacks)
             (folder / RESUME).unlink(missing_ok=True)
     checkpoint = _calibrated(read_checkpoint(finished), config, held_out, training)
     return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused)
@@ -137,18 +150,21 @@ def _train(
     seed: int,
     fitted: Mapping[str, Clips],
     held_out: Mapping[str, Clips],
+    pseudo: Clips | None,
     folder: Path,
     callbacks: Sequence[Callback],
 ) -> None:
     """Fit the model and leave ``history.parquet`` and ``finished.safetensors`` in the folder."""
     lightning.seed_everything(seed, verbose=False)
     model = MODELS[name](config, colours=size.channels, learning_rate=training.learning_rate, epochs=training.epochs)  # type: ignore[call-arg]
-    window = model.window(config)
-    loaders: dict[str, Any] = {
-        "train_dataloaders": training_loader(
-            Windows(fitted, window.length, training.window_stride), training.batch_size, seed
-        )
-    }
+    window, kind = model.window(config), model.pseudo_anomalies(config)
+    loaders: dict[str, Any] = {}
+    if kind is None:
+        normal = Windows(fitted, window.length, training.window_stride)
+        loaders["train_dataloaders"] = training_loader(normal, training.batch_size, seed)
+    else:
+        mixed = PseudoWindows(fitted, window.length, training.window_stride, kind, pseudo, seed)
+        loaders["train_dataloaders"] = pseudo_training_loader(mixed, training.batch_size, seed)
     if held_out["frames"]:
         windows = Windows(held_out, window.length, training.window_stride)
         loaders["val_dataloaders"] = ordered_loader(windows, training.batch_size)
@@ -173,13 +189,22 @@ def _train(
 
 
 def training_fingerprint(
-    name: str, config: Any, size: FrameSize, training: Training, seed: int, streams: Mapping[str, Clips]
+    name: str,
+    config: Any,
+    size: FrameSize,
+    training: Training,
+    seed: int,
+    streams: Mapping[str, Clips],
+    pseudo: Clips | None = None,
 ) -> str:
     """What a training depends on: parameters, data, the code of the model and its layers, torch."""
     settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
     model = {k: v for k, v in asdict(config).items() if k not in MODELS[name].scoring_only}
     parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
     parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
+    parts += [f"pseudo:{run}:{c.fingerprint}" for run, c in (pseudo or {}).items()]
+    if MODELS[name].pseudo_anomalies(config):
+        parts += [inspect.getsource(module) for module in (pseudo_windows, patch, skip_frame)]
     return fingerprint(*parts, *module_sources(sys.modules[MODELS[name].__module__], layers), torch.__version__)
 
 

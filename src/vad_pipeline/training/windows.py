@@ -119,16 +119,17 @@ def training_loader(windows: Windows, batch_size: int, seed: int) -> DataLoader:
         batch_size=batch_size,
         sampler=EpochSampler(len(windows), seed),
         drop_last=len(windows) >= batch_size,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
     )
 
 
 def ordered_loader(windows: Windows, batch_size: int) -> DataLoader:
     """Every window once, in order."""
-    return ReadAheadLoader(windows, batch_size=batch_size, collate_fn=_as_it_is)
+    return ReadAheadLoader(windows, batch_size=batch_size, collate_fn=as_it_is)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
+    """The collation of data sets that make whole batches."""
     return batch
 
 

@@ -26,6 +26,7 @@ def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
         scoring: Scoring,
         budget: Budget,
         working_directory: Path,
+        pseudo: Clips | None = None,
     ) -> tuple[pd.DataFrame, dict[str, float]]:
         """Raw terms per frame and seed, and metrics averaged over seeds."""
         curves = live_curves(experiment.namespace(row))
@@ -39,6 +40,7 @@ def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
             labels,
             working_directory,
             [curves] if curves else [],
+            pseudo,
         )
 
     # Kedro builds the typed configuration from this annotation; functools.partial would lose it

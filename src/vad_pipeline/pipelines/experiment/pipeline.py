@@ -16,19 +16,24 @@ def create_pipeline(experiment: Experiment) -> Pipeline:
         resize = Node(detector.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames")
         whole += Pipeline([resize], inputs={"native_frames": "frames"}, namespace=model)
     for row in experiment.rows:
-        node = Node(
-            nodes.row_node(experiment, row),
-            ["frames", "labels", "params:model", "params:size", "params:scoring", "params:budget", "working_directory"],
-            ["scores", "metrics"],
-            name="run_row",
-        )
+        reads = ["frames", "labels", "params:model", "params:size", "params:scoring", "params:budget"]
+        reads += ["working_directory"]
+        inputs = {
+            "frames": f"{row.model}.frames",
+            "labels": "labels",
+            "working_directory": f"{experiment.name}.working_directory",
+        }
+        steps = []
+        if row.pseudo:
+            reads += ["pseudo_frames"]
+            inputs |= {"spatial": f"{row.pseudo}.spatial"}
+            steps += [
+                Node(detector.resize_frames, ["spatial", "params:size"], "pseudo_frames", name="resize_pseudo_frames")
+            ]
+        steps += [Node(nodes.row_node(experiment, row), reads, ["scores", "metrics"], name="run_row")]
         whole += Pipeline(
-            [node],
-            inputs={
-                "frames": f"{row.model}.frames",
-                "labels": "labels",
-                "working_directory": f"{experiment.name}.working_directory",
-            },
+            steps,
+            inputs=inputs,
             parameters={
                 "params:model": f"params:{row.model}.model",
                 "params:size": f"params:{row.model}.frames",

@@ -1,0 +1,190 @@
+"""The 3D convolutional autoencoder of MemAE and LNTRA (spec 6.2), trained with or without pseudo-anomalies.
+
+Sixteen frames are reconstructed; a frame is scored as the ninth of its window, by the PSNR of its reconstruction.
+Trained on normal windows alone it reconstructs much that is abnormal, too. With a probability of its own each, windows
+are therefore replaced by pseudo-anomalies, whose answer is still the normal window:
+
+- ``inpainted``: the stored ones of the pseudo_anomalies pipeline (spatio-temporal pseudo-anomaly generation, Eq. 2),
+  all sixteen frames;
+- ``patch`` and ``skip_frame``: LNTRA's (Astrid et al. 2021, spec 6.8).
+
+Left open and chosen here: the loss averages over all sixteen frames, not only the scored one; error maps are those of
+the ninth frame, averaged over channels and 4x4 pixels; windows start at every frame, as in LNTRA's code, although the
+paper's text says they do not overlap; ``width`` scales all channels, 1 is the published network.
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from vad_pipeline.anomalies.patch import Patch
+from vad_pipeline.anomalies.skip_frame import SkipFrame
+from vad_pipeline.models.contract import (
+    Batch,
+    Detector,
+    PseudoAnomalies,
+    ScoredBatch,
+    ScoringOptions,
+    Term,
+    Window,
+)
+from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
+from vad_pipeline.training.windows import scale_frames
+
+LENGTH, TARGET = 16, 8  # frames of a window, and which of them is scored
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Config:
+    """The autoencoder; the defaults are the published network without pseudo-anomalies.
+
+    Attributes:
+        width: multiplies all channels; 1 is the published network.
+        pseudo: what windows are replaced by in training.
+        probability: of each window; the papers' are 0.4 (inpainted) and 0.2 (patch, skip_frame).
+        patch, skip_frame: how those are made.
+        intruders: folder of images that patches are cut from; null takes procedural textures.
+    """
+
+    width: float = Field(default=1.0, gt=0)
+    pseudo: Literal["none", "inpainted", "patch", "skip_frame"] = "none"
+    probability: float = Field(default=0.4, ge=0, le=1)
+    patch: Patch = Field(default_factory=Patch)
+    skip_frame: SkipFrame = Field(default_factory=SkipFrame)
+    intruders: str | None = None
+
+
+class Conv3dNetwork(nn.Sequential):
+    """(B, colours, 16, H, W) in [-1, 1] to the same; H and W are multiples of 16.
+
+    Args:
+        width: multiplies all channels.
+        colours: channels of a frame, 1 or 3.
+    """
+
+    def __init__(self, width: float, colours: int):
+        c96, c128, c256 = (max(1, round(c * width)) for c in (96, 128, 256))
+        space, all_three = (1, 2, 2), (2, 2, 2)
+        super().__init__(
+            *_down(colours, c96, space),
+            *_down(c96, c128, all_three),
+            *_down(c128, c256, all_three),
+            *_down(c256, c256, all_three),
+            *_up(c256, c256),
+            *_up(c256, c128),
+            *_up(c128, c96),
+            nn.ConvTranspose3d(c96, colours, 3, stride=space, padding=1, output_padding=(0, 1, 1)),
+            nn.Tanh(),
+        )
+
+
+class Conv3dAE(Detector):
+    """Training and scoring around ``Conv3dNetwork``; see ``Detector`` for the arguments."""
+
+    config_class = Config
+    terms: ClassVar[dict[str, Term]] = {
+        "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the reconstructed ninth frame, dB")
+    }
+    has_maps = True
+    size_multiple = 16
+
+    def __init__(self, config: Config, colours: int = 3, learning_rate: float = 1e-4, epochs: int = 25):
+        super().__init__(config, colours, learning_rate, epochs)
+        self.config: Config = config
+        self.network = Conv3dNetwork(config.width, colours).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @staticmethod
+    def window(config: Config) -> Window:
+        return Window(LENGTH, TARGET)
+
+    @staticmethod
+    def fusion(config: Config) -> dict[str, float]:
+        return {"psnr": 1.0}
+
+    @staticmethod
+    def pseudo_anomalies(config: Config) -> PseudoAnomalies | None:
+        if config.pseudo == "none":
+            return None
+        source: Literal["stored", "patch", "skip_frame"] = "stored" if config.pseudo == "inpainted" else config.pseudo
+        return PseudoAnomalies(source, config.probability, config.patch, config.skip_frame, config.intruders)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Reconstruct: (B, 16, colours, H, W) in [-1, 1] to the same."""
+        return self.network(windows.transpose(1, 2)).transpose(1, 2)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        loss = self._loss(batch)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["frames"]))
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        loss = self._loss(batch)
+        losses = {"val_loss": loss, "val_psnr": -10 * torch.log10(loss / 4)}
+        self.log_dict(losses, batch_size=len(batch["frames"]))
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """Mean squared error to the normal window over all frames, channels and pixels (spec 6.3)."""
+        target = scale_frames(batch.get("target", batch["frames"]))
+        return F.mse_loss(self(scale_frames(batch["frames"])).float(), target)
+
+    def configure_optimizers(self) -> Any:
+        """Adam at a constant rate, as published."""
+        return torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
+
+    def scorer(self, options: ScoringOptions) -> "Conv3dScorer":
+        return Conv3dScorer(self, options)
+
+
+class Conv3dScorer:
+    """Scores a clip's frames by windows in batches; nothing is carried from clip to clip."""
+
+    def __init__(self, model: Conv3dAE, options: ScoringOptions):
+        self.options = options
+        self.dtype = torch.bfloat16 if options.bf16 else torch.float32
+        network = fold_batch_norm(model.network).to(options.device, self.dtype)
+        self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def clip(self, streams: dict[str, np.ndarray]) -> Iterator[ScoredBatch]:
+        frames = streams["frames"]
+        last = len(frames) - LENGTH + 1
+        for start in range(0, last, self.options.batch):
+            stop = min(start + self.options.batch, last)
+            images = self._images(frames[start : stop + LENGTH - 1])
+            windows = torch.stack([images[i : i + LENGTH] for i in range(stop - start)])
+            error = self._reconstructed(windows)[:, TARGET] - windows[:, TARGET]
+            error = error.square() / 4  # in [0, 1]: both images lie in [-1, 1]
+            psnr = -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
+            maps = F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0].half()
+            scored = np.arange(start + TARGET, stop + TARGET)
+            yield ScoredBatch(scored, {"psnr": psnr.cpu().double().numpy()}, maps.cpu().numpy())
+
+    @torch.inference_mode()
+    def predict(self, frames: np.ndarray) -> np.ndarray:
+        """The reconstructed ninth frame of a window; see ``Scorer.predict``."""
+        image = self._reconstructed(self._images(frames)[None])[0, TARGET]
+        return ((image + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+
+    def _images(self, frames: np.ndarray) -> Tensor:
+        """uint8 (n, H, W, C) to float32 (n, C, H, W) in [-1, 1]."""
+        return scale_frames(torch.from_numpy(np.array(frames)).to(self.options.device))
+
+    def _reconstructed(self, windows: Tensor) -> Tensor:
+        """(n, 16, C, H, W) to the same, float32."""
+        planes = windows.transpose(1, 2).to(self.dtype, memory_format=torch.channels_last_3d)
+        return self.network(planes).transpose(1, 2).float()
+
+
+def _down(i: int, o: int, stride: tuple[int, int, int]) -> tuple[nn.Module, ...]:
+    return nn.Conv3d(i, o, 3, stride=stride, padding=1), nn.BatchNorm3d(o), nn.LeakyReLU(0.2, inplace=True)
+
+
+def _up(i: int, o: int) -> tuple[nn.Module, ...]:
+    conv = nn.ConvTranspose3d(i, o, 3, stride=2, padding=1, output_padding=1)
+    return conv, nn.BatchNorm3d(o), nn.LeakyReLU(0.2, inplace=True)

@@ -1,0 +1,5 @@
+"""Normal frames and flow -> pseudo-anomalies."""
+
+from vad_pipeline.pipelines.pseudo_anomalies.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

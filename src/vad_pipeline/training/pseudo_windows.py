@@ -1,0 +1,115 @@
+"""Windows of which some are pseudo-anomalous: what the model sees is odd, what it shall answer is always normal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from vad_pipeline.anomalies.patch import intruder, patch_clip, read_intruders
+from vad_pipeline.anomalies.pool import run_of
+from vad_pipeline.anomalies.skip_frame import skip_frame_rows
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models.contract import PseudoAnomalies
+from vad_pipeline.training.windows import EpochSampler, ReadAheadLoader, WindowError, Windows, as_it_is
+
+
+class PseudoWindows(Windows):
+    """Windows that are replaced by pseudo-anomalies with a probability of their own each (spec 6.3, 6.8).
+
+    A batch holds ``frames``, what the model sees, ``target``, the normal frames that it shall answer, both
+    (B, length, H, W, C) of the stored type, and ``pseudo``, bool (B,). Items are numbered epoch * windows + window;
+    what happens to an item is a function of (seed, number) alone, whichever worker fetches it.
+
+    Args:
+        streams: as for ``Windows``; ``frames`` is what becomes odd.
+        length: frames in a window.
+        stride: frames between the starts of two windows of a clip.
+        kind: which pseudo-anomalies, how many.
+        stored: for ``kind.source: stored``, runs of pseudo-anomalous frames of these clips, named as ``Run.name``.
+        seed: of everything.
+
+    Raises:
+        WindowError: a clip is shorter than the window, or no stored run is long enough.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, Clips],
+        length: int,
+        stride: int,
+        kind: PseudoAnomalies,
+        stored: Clips | None,
+        seed: int,
+    ):
+        super().__init__(streams, length, stride)
+        self.kind, self.seed = kind, seed
+        self.stored = list(stored.values()) if stored and kind.source == "stored" else []
+        numbers = {clip.clip: i for i, clip in enumerate(self.streams["frames"])}
+        self.twins: dict[tuple[int, int], tuple[int, int]] = {}  # clip, start -> run, row
+        for i, clip in enumerate(self.stored):
+            run = run_of(clip.clip, len(clip))
+            for row in range(len(clip) - length + 1) if run.clip in numbers else ():
+                self.twins[numbers[run.clip], run.start + row] = (i, row)
+        self.starts_of_twins = list(self.twins)
+        if kind.source == "stored" and not self.twins:
+            raise WindowError(
+                f"no pseudo-anomalous run of {length} frames or more among the training clips; make them with "
+                f"`kedro run --pipelines=pseudo_anomalies` and pool.run of at least {length}"
+            )
+        folder = kind.intruders
+        self.intruders = read_intruders(Path(folder)) if kind.source == "patch" and folder else None
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        batch = super().__getitems__([number % len(self) for number in indices])
+        batch["target"] = batch["frames"]
+        batch["frames"] = batch["frames"].clone()
+        batch["pseudo"] = torch.zeros(len(indices), dtype=torch.bool)
+        for row, number in enumerate(indices):
+            random = np.random.default_rng([self.seed, number])
+            if random.random() < self.kind.probability:
+                batch["pseudo"][row] = True
+                self._replace(row, number % len(self), random, batch)
+        return batch
+
+    def _replace(self, row: int, window: int, random: np.random.Generator, batch: dict[str, torch.Tensor]) -> None:
+        """Make one window of a batch pseudo-anomalous."""
+        seen, target = batch["frames"].numpy(), batch["target"].numpy()
+        if self.kind.source == "patch":
+            height, width, channels = target.shape[2:]
+            other = intruder(random, height, width, channels, self.intruders)
+            seen[row] = patch_clip(target[row], other, self.kind.patch, random)
+            return
+        if self.kind.source == "skip_frame":
+            # LNTRA draws these from a second loader: they have nothing to do with the window that they replace
+            clip, start = (int(v) for v in self.starts[random.integers(len(self))])
+            array = self._array(self.streams["frames"][clip])
+            start, rows = skip_frame_rows(random, start, self.length, len(array), self.kind.skip_frame)
+            seen[row] = array[rows]
+        else:
+            clip, start = (int(v) for v in self.starts[window])
+            if (clip, start) not in self.twins:
+                clip, start = self.starts_of_twins[int(random.integers(len(self.starts_of_twins)))]
+            array = self._array(self.streams["frames"][clip])
+            run, first = self.twins[clip, start]
+            seen[row] = self._array(self.stored[run])[first : first + self.length]
+        target[row] = array[start : start + self.length]
+
+
+class NumberedSampler(EpochSampler):
+    """A permutation of the windows per epoch, numbered epoch * windows + window."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([self.epoch * self.size + window for window in super().__iter__()])
+
+
+def pseudo_training_loader(windows: PseudoWindows, batch_size: int, seed: int) -> DataLoader:
+    """Shuffled batches, like ``training_loader``."""
+    return ReadAheadLoader(
+        windows,
+        batch_size=batch_size,
+        sampler=NumberedSampler(len(windows), seed),
+        drop_last=len(windows) >= batch_size,
+        collate_fn=as_it_is,
+    )
