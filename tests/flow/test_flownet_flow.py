@@ -84,8 +84,6 @@ def test_the_fingerprint_follows_weights_and_precision_but_not_the_batch(scene, 
 
 
 def test_unusable_weights_stop_before_anything_is_computed(scene, weights, tmp_path):
-    with pytest.raises(FlowNetError, match=r"flownet.checkpoint is not set; train weights with"):
-        flownet_jobs(scene, FlowNetFlow(accelerator="cpu"))
     with pytest.raises(
         FlowNetError, match=r"no FlowNet weights at .*gone.pth; correct optical_flow.flownet.checkpoint"
     ):

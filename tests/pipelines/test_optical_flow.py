@@ -13,17 +13,24 @@ def test_flow_fills_its_store_and_a_second_run_recomputes_nothing(project):
     assert list(flow) == ["test/01", "train/01", "train/02"]
     assert flow["train/01"].shape == (9, 48, 64, 2)
     assert flow["train/01"].dtype == "float16"
-    assert len(project.load("flow_flownet", params=TINY)) == 0
+    assert project.load("flow_flownet", params=TINY)["train/01"].shape == (9, 48, 64, 2)
     metrics = project.load("optical_flow.metrics", params=TINY)
     assert metrics["pairs"] == 3 * 9
     assert metrics["tvl1_warp_error"] < metrics["no_motion_warp_error"]
     html = project.load("optical_flow.report", params=TINY)
     assert "TV-L1" in html
-    assert "FlowNet" not in html
+    assert "FlowNet" in html
     pool = project.data_root / "03_primary" / "scenes" / "clips"
     stamps = {path: path.stat().st_mtime_ns for path in pool.glob("*.npy")}
     project.run("optical_flow", params=TINY)
     assert {path: path.stat().st_mtime_ns for path in pool.glob("*.npy")} == stamps
+
+
+def test_one_estimator_alone_leaves_the_other_store_empty(project):
+    params = TINY | {"optical_flow": TINY["optical_flow"] | {"estimators": ["tvl1"]}}
+    project.run("optical_flow", params=params)
+    assert len(project.load("flow_flownet", params=params)) == 0
+    assert "FlowNet" not in project.load("optical_flow.report", params=params)
 
 
 def test_an_unknown_estimator_is_named(project):

@@ -18,7 +18,7 @@ from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
 from vad_pipeline.io.clips import Clip, Clips
 from vad_pipeline.models import flownet, flownet_checkpoint
 from vad_pipeline.models.flownet import FlowNet, FlowNetError, estimate
-from vad_pipeline.models.flownet_checkpoint import Channels, load_flownet
+from vad_pipeline.models.flownet_checkpoint import EMBEDDED, Channels, load_flownet
 from vad_pipeline.training.fit import device_check, device_of, multiplies_bf16
 
 
@@ -27,7 +27,8 @@ class FlowNetFlow:
     """How FlowNet is run.
 
     Attributes:
-        checkpoint: file of weights, ours (.safetensors) or of FlowNetPytorch (.pth, .pt, .tar).
+        checkpoint: file of weights, ours (.safetensors) or of FlowNetPytorch (.pth, .pt, .tar); null takes the small
+            network that comes with the package.
         channels: order of the colours that public weights were trained with; Caffe's are bgr.
         batch: pairs at a time; memory grows with it.
         precision: ``auto`` computes in bfloat16 where the processor multiplies in it, and in float32 elsewhere.
@@ -45,13 +46,10 @@ class FlowNetFlow:
         """The file of weights.
 
         Raises:
-            FlowNetError: none is given, or it is not there.
+            FlowNetError: it is not there.
         """
         if self.checkpoint is None:
-            raise FlowNetError(
-                "optical_flow.flownet.checkpoint is not set; train weights with `kedro run "
-                "--pipelines=flownet_training` and name their file, or one of FlowNetPytorch (docs/optical_flow.md)"
-            )
+            return EMBEDDED
         if not Path(self.checkpoint).is_file():
             raise FlowNetError(f"no FlowNet weights at {self.checkpoint}; correct optical_flow.flownet.checkpoint")
         return Path(self.checkpoint)

@@ -19,6 +19,9 @@ from vad_pipeline.training.checkpoint import Checkpoint, read_checkpoint
 
 NAME = "flownet"
 
+# a quarter of FlowNetS' channels, trained by flownet_training on procedural textures; its header says how
+EMBEDDED = Path(__file__).with_name("flownet_s_quarter.safetensors")
+
 PUBLIC_SUFFIXES = (".pth", ".pt", ".tar")
 SHOWN = 4  # keys that an error lists of each kind
 

@@ -20,7 +20,8 @@ matplotlib.use("Agg")
 
 EXAMPLES = 8
 CLOSE_UP = 48  # pixels, the smallest close-up
-TITLES = ("original", "hole", "result", "close-up before", "after", "difference", "flow before", "after")
+CLOSE_UPS = ("close up: before", "after", "difference")
+TITLES = ("original", "hole", "result", *CLOSE_UPS, "flow", "mixed up")
 
 
 def draw_gallery(
@@ -70,8 +71,10 @@ def gallery_figure(frames: Clips, holes: Clips, spatial: Clips, flow: Clips, tem
     """A line per example, spread over the runs: original, hole, result, difference; flow before and after."""
     names = list(spatial)
     chosen = [names[i * len(names) // min(EXAMPLES, len(names))] for i in range(min(EXAMPLES, len(names)))]
-    figure = Figure(figsize=(2.1 * len(TITLES), 1.55 * max(1, len(chosen))), layout="constrained")
-    axes = figure.subplots(max(1, len(chosen)), len(TITLES), squeeze=False)
+    height, width = spatial[chosen[0]].shape[1:3] if chosen else (2, 3)
+    widths = [1.0 if title in CLOSE_UPS else width / height for title in TITLES]
+    figure = Figure(figsize=(1.5 * sum(widths), 1.62 * max(1, len(chosen))), layout="constrained")
+    axes = figure.subplots(max(1, len(chosen)), len(TITLES), squeeze=False, width_ratios=widths)
     for axis in axes.flat:
         axis.axis("off")
     for axis, title in zip(axes[0], TITLES, strict=True):

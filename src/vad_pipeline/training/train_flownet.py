@@ -18,8 +18,8 @@ from vad_pipeline.flow import layers, rendered_pairs, silhouettes, textures
 from vad_pipeline.flow.rendered_pairs import RenderedPairs
 from vad_pipeline.io.clip_job import step_fingerprint
 from vad_pipeline.models import flownet
-from vad_pipeline.models.flownet import Config, FlowNet, FlowNetTraining
-from vad_pipeline.models.flownet_checkpoint import flownet_checkpoint
+from vad_pipeline.models.flownet import Config, FlowNet, FlowNetError, FlowNetTraining
+from vad_pipeline.models.flownet_checkpoint import EMBEDDED, flownet_checkpoint, load_flownet
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.training import flow_pairs
 from vad_pipeline.training.checkpoint import read_checkpoint, write_checkpoint
@@ -37,12 +37,14 @@ class FlowNetFit(FitSettings):
         pairs: rendered per epoch; every epoch has new ones.
         held_out: rendered pairs, of textures that training never sees, on which errors are measured.
         workers: processes that render; 0 renders between steps.
+        start_from: file of weights to go on from; null starts from random ones, ``embedded`` from those of the package.
     """
 
     batch_size: int = Field(default=8, ge=1)
     pairs: int = Field(default=22232, ge=1)
     held_out: int = Field(default=640, ge=1)
     workers: int = Field(default=1, ge=0)
+    start_from: str | None = None
 
 
 def train_flownet(
@@ -78,6 +80,8 @@ def train_flownet(
         if not reused:
             lightning.seed_everything(seed, verbose=False)
             module = FlowNetTraining(config, training.learning_rate, training.epochs)
+            if training.start_from is not None:
+                module.network.load_state_dict(_start(training.start_from, config))
             loaders = {
                 "train_dataloaders": flow_pair_loader(
                     rendered, seed, training.pairs, training.batch_size, frames, training.workers
@@ -102,10 +106,29 @@ def train_flownet(
     return Trained(read_checkpoint(finished), pd.read_parquet(folder / "history.parquet"), reused)
 
 
+def _start(source: str, config: Config) -> dict[str, torch.Tensor]:
+    """Weights to go on from.
+
+    Raises:
+        FlowNetError: they are missing, or of another network.
+    """
+    network = load_flownet(EMBEDDED if source == "embedded" else Path(source))
+    if asdict(network.config) != asdict(config):
+        raise FlowNetError(
+            f"training.start_from: {source} is {asdict(network.config)}, the network is to be {asdict(config)}; set "
+            "flownet_training.network to the former"
+        )
+    return network.state_dict()
+
+
 def _last(history: pd.DataFrame) -> dict[str, float]:
     """Errors after the last epoch, in pixels: ``val_epe`` and, of predicting no motion, ``val_zero_epe``."""
     last = history[history["epoch"] == history["epoch"].max()].set_index("name")["value"]
     return {name: float(last[name]) for name in ("val_epe", "val_zero_epe")}
+
+
+def _hash(state: dict[str, torch.Tensor]) -> str:
+    return hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
 
 
 def _fingerprint(
@@ -113,6 +136,8 @@ def _fingerprint(
 ) -> str:
     settings = {k: v for k, v in asdict(training).items() if k not in {*PLACE, "workers"}}
     parameters = {"network": asdict(config), "rendered": asdict(rendered), "training": settings, "seed": seed}
+    if training.start_from is not None:
+        parameters["start"] = _hash(_start(training.start_from, config))
     surfaces = fingerprint(*(f"{frame.shape} {hashlib.sha256(frame.tobytes()).hexdigest()}" for frame in frames or ()))
     code = (flownet, flow_pairs, rendered_pairs, layers, silhouettes, textures)
     return step_fingerprint(surfaces, parameters, code, ("torch", "cv2"))
