@@ -13,6 +13,9 @@ networks are trained here on the normal frames at hand, small and on crops. Left
 - The autoencoder is trained with the mean absolute error of pixels and of their differences to the right and below, on
   objects ``object_weight`` times as much, without CompVis' perceptual and adversarial losses, whose networks would be a
   download. Codes are updated by gradient, with a commitment loss.
+- For the first 60% of its steps the autoencoder is trained without codes; then latents of one batch become the codes.
+  Codes from the start are learnt several times slower, because they first have to find out where latents lie.
+- The learning rate rises over the first tenth of the steps and then falls to zero (one cycle), for both networks.
 - The denoiser samples with an average of its weights over steps (decay ``ema``).
 - No attention in the autoencoder; in the U-Net on its two coarser levels.
 """
@@ -36,6 +39,8 @@ from torch import Tensor
 from vad_pipeline.models.contract import Batch
 
 LATENTS = 3
+WITHOUT_CODES = 0.6  # share of the autoencoder's steps
+WARM_UP = 0.1  # share of the steps over which the learning rate rises
 GROUPS = 4  # of group norm; more are several times slower in channels-last bfloat16 on a processor
 
 
@@ -171,18 +176,32 @@ class AutoencoderTraining(lightning.LightningModule):
     held-out crops, ``val_mse`` and ``val_object_mse``, of pixels in [0, 1], the latter within moving objects.
     """
 
-    def __init__(self, config: Config, learning_rate: float, epochs: int):
+    def __init__(self, config: Config, learning_rate: float):
         super().__init__()
-        self.config, self.learning_rate, self.epochs = config, learning_rate, epochs
+        self.config, self.learning_rate = config, learning_rate
         self.vqvae = new_autoencoder(config).to(memory_format=torch.channels_last)  # type: ignore[call-arg]
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         image = to_unit(batch["image"])
         weight = 1 + (self.config.object_weight - 1) * batch["object"][:, None].float()
-        decoded, commitment = quantised_and_decoded(self.vqvae, self.vqvae.encode(image).latents)
+        latent = self.vqvae.encode(image).latents
+        start = int(WITHOUT_CODES * self.trainer.estimated_stepping_batches)
+        if self.global_step < start:
+            decoded = self.vqvae.decode(latent, force_not_quantize=True).sample.float()
+            commitment = torch.zeros((), device=latent.device)
+        else:
+            if self.global_step == start:
+                self._take_codes(latent.detach())
+            decoded, commitment = quantised_and_decoded(self.vqvae, latent)
         loss = reconstruction_loss(decoded, image, weight) + commitment
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(image))
         return loss
+
+    def _take_codes(self, latent: Tensor) -> None:
+        """Cells of latents (B, 3, h, w), spread over the batch, become the codes."""
+        cells = latent.float().movedim(1, -1).flatten(0, -2)
+        chosen = torch.linspace(0, len(cells) - 1, self.config.codes, device=cells.device).round().long()
+        self.vqvae.quantize.embedding.weight.data.copy_(cells[chosen])
 
     def validation_step(self, batch: Batch, _: int) -> None:
         image = to_unit(batch["image"])
@@ -193,8 +212,7 @@ class AutoencoderTraining(lightning.LightningModule):
         self.log("val_object_mse", error[inside].mean(), batch_size=int(inside.sum()))
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.vqvae.parameters(), lr=self.learning_rate)
-        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.epochs)]
+        return one_cycle(self, torch.optim.Adam(self.vqvae.parameters(), lr=self.learning_rate), self.learning_rate)
 
 
 def reconstruction_loss(decoded: Tensor, image: Tensor, weight: Tensor) -> Tensor:
@@ -218,9 +236,9 @@ class DenoiserTraining(lightning.LightningModule):
     held-out crops, ``val_loss``, the mean squared error of the averaged network's noise.
     """
 
-    def __init__(self, config: Config, vqvae: VQModel, learning_rate: float, epochs: int):
+    def __init__(self, config: Config, vqvae: VQModel, learning_rate: float):
         super().__init__()
-        self.config, self.learning_rate, self.epochs = config, learning_rate, epochs
+        self.config, self.learning_rate = config, learning_rate
         # a plain attribute in a list: the finished autoencoder is neither trained nor saved here
         self._vqvae = [copy.deepcopy(vqvae).eval().requires_grad_(False)]
         self.unet = new_denoiser(config).to(memory_format=torch.channels_last)  # type: ignore[call-arg]
@@ -258,8 +276,14 @@ class DenoiserTraining(lightning.LightningModule):
                 mean.lerp_(new, 1 - decay)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.unet.parameters(), lr=self.learning_rate)
-        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.epochs)]
+        return one_cycle(self, torch.optim.Adam(self.unet.parameters(), lr=self.learning_rate), self.learning_rate)
+
+
+def one_cycle(module: lightning.LightningModule, optimizer: torch.optim.Optimizer, highest: float) -> Any:
+    """Lightning's answer for a rate that rises over the first tenth of a training's steps and then falls to zero."""
+    steps = max(2, int(module.trainer.estimated_stepping_batches))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=steps, pct_start=WARM_UP)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -64,10 +64,10 @@ class InpainterFit(FitSettings):
     """
 
     epochs: int = Field(default=10, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     autoencoder_epochs: int = Field(default=10, ge=1)
-    autoencoder_learning_rate: float = Field(default=2e-3, gt=0)
-    batch_size: int = Field(default=16, ge=1)
+    autoencoder_learning_rate: float = Field(default=4e-3, gt=0)
+    batch_size: int = Field(default=8, ge=1)
     crops: int = Field(default=2000, ge=1)
     held_out: float = Field(default=0.1, ge=0, lt=1)
 
@@ -162,7 +162,7 @@ def _fit(
     )
     autoencoder, first = _step(
         folder / "autoencoder",
-        lambda: AutoencoderTraining(config, settings.learning_rate, settings.epochs),
+        lambda: AutoencoderTraining(config, settings.learning_rate),
         loaders,
         settings,
         seed,
@@ -176,7 +176,7 @@ def _fit(
     lightning.seed_everything(seed + 1, verbose=False)
     denoiser, second = _step(
         folder / "denoiser",
-        lambda: DenoiserTraining(config, vqvae, training.learning_rate, training.epochs),
+        lambda: DenoiserTraining(config, vqvae, training.learning_rate),
         loaders,
         training,
         seed,
