@@ -130,7 +130,7 @@ def pipeline_of(checkpoint: Checkpoint) -> LatentInpaintingPipeline:
         start = f"{name}."
         part.load_state_dict({k.removeprefix(start): v for k, v in checkpoint.state.items() if k.startswith(start)})
     vqvae.register_to_config(scaling_factor=checkpoint.about["scaling_factor"])
-    return LatentInpaintingPipeline(vqvae.eval(), unet.eval(), compvis_schedule())
+    return LatentInpaintingPipeline(vqvae.eval(), unet.eval(), compvis_schedule("v_prediction"))
 
 
 def _fit(
