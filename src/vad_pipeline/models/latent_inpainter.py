@@ -17,7 +17,7 @@ networks are trained here on the normal frames at hand, small and on crops. Left
   Codes from the start are learnt several times slower, because they first have to find out where latents lie.
 - The learning rate rises over the first tenth of the steps and then falls to zero (one cycle), for both networks.
 - CompVis' U-Net answers the noise. Ours answers velocity (Salimans and Ho, ICLR 2022): after a short training an error
-  in the noise is magnified fourteen-fold in the first steps of sampling. Errors in the hole count ``hole_weight`` times.
+  in the noise is magnified fourteen-fold in the first steps of sampling. Errors in holes count ``hole_weight`` times.
 - The denoiser samples with an average of its weights over steps (decay ``ema``).
 - No attention in the autoencoder; in the U-Net on its two coarser levels.
 """
