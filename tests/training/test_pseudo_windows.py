@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from vad_pipeline.models.contract import PseudoAnomalies
-from vad_pipeline.training.pseudo_windows import NumberedSampler, PseudoWindows, pseudo_training_loader
-from vad_pipeline.training.windows import WindowError
+from vad_pipeline.training.pseudo_windows import NumberedSampler, PseudoWindows
+from vad_pipeline.training.windows import WindowError, training_loader
 
 LENGTH = 4
 
@@ -97,7 +97,7 @@ def test_worker_processes_draw_what_one_process_draws(frames, stored):
 
 def test_an_epoch_shows_every_window_once(frames, stored):
     made = windows(frames, "stored", 0.0, stored)
-    loader = pseudo_training_loader(made, 4, 0)
+    loader = training_loader(made, 4, 0, NumberedSampler)
     loader.sampler.set_epoch(2)
     seen = torch.cat([batch["target"][:, 0, 0, 0, 0] for batch in loader]).tolist()
     assert len(seen) == len(set(seen)) == len(made) // 4 * 4

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from vad_pipeline.anomalies.patch import intruder, patch_clip, read_intruders
 from vad_pipeline.anomalies.pool import run_of
 from vad_pipeline.anomalies.skip_frame import skip_frame_rows
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models.contract import PseudoAnomalies
-from vad_pipeline.training.windows import EpochSampler, ReadAheadLoader, WindowError, Windows, as_it_is
+from vad_pipeline.training.windows import EpochSampler, WindowError, Windows
 
 
 class PseudoWindows(Windows):
@@ -102,14 +101,3 @@ class NumberedSampler(EpochSampler):
 
     def __iter__(self) -> Iterator[int]:
         return iter([self.epoch * self.size + window for window in super().__iter__()])
-
-
-def pseudo_training_loader(windows: PseudoWindows, batch_size: int, seed: int) -> DataLoader:
-    """Shuffled batches, like ``training_loader``."""
-    return ReadAheadLoader(
-        windows,
-        batch_size=batch_size,
-        sampler=NumberedSampler(len(windows), seed),
-        drop_last=len(windows) >= batch_size,
-        collate_fn=as_it_is,
-    )

@@ -35,7 +35,7 @@ from vad_pipeline.training.fit import (
     fit,
     module_sources,
 )
-from vad_pipeline.training.pseudo_windows import PseudoWindows, pseudo_training_loader
+from vad_pipeline.training.pseudo_windows import NumberedSampler, PseudoWindows
 from vad_pipeline.training.windows import Windows, ordered_loader, training_loader
 
 
@@ -164,7 +164,7 @@ def _train(
         loaders["train_dataloaders"] = training_loader(normal, training.batch_size, seed)
     else:
         mixed = PseudoWindows(fitted, window.length, training.window_stride, kind, pseudo, seed)
-        loaders["train_dataloaders"] = pseudo_training_loader(mixed, training.batch_size, seed)
+        loaders["train_dataloaders"] = training_loader(mixed, training.batch_size, seed, NumberedSampler)
     if held_out["frames"]:
         windows = Windows(held_out, window.length, training.window_stride)
         loaders["val_dataloaders"] = ordered_loader(windows, training.batch_size)

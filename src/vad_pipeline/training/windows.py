@@ -112,12 +112,14 @@ class ReadAheadLoader(DataLoader):
                 yield batch
 
 
-def training_loader(windows: Windows, batch_size: int, seed: int) -> DataLoader:
+def training_loader(
+    windows: Windows, batch_size: int, seed: int, order: type[EpochSampler] = EpochSampler
+) -> DataLoader:
     """Shuffled batches; the last, smaller one is dropped (spec 1.5), unless it is the only one."""
     return ReadAheadLoader(
         windows,
         batch_size=batch_size,
-        sampler=EpochSampler(len(windows), seed),
+        sampler=order(len(windows), seed),
         drop_last=len(windows) >= batch_size,
         collate_fn=as_it_is,
     )
