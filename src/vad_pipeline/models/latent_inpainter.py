@@ -181,8 +181,9 @@ def latent_mask(hole: Tensor, size: Sequence[int]) -> Tensor:
 class AutoencoderTraining(lightning.LightningModule):
     """Trains the VQ autoencoder on crops.
 
-    A batch holds ``image``, uint8 (B, H, W, 3), and ``object``, bool (B, H, W). Logged per epoch: ``loss`` and, of
-    held-out crops, ``val_mse`` and ``val_object_mse``, of pixels in [0, 1], the latter within moving objects.
+    A batch holds ``image``, uint8 (B, H, W, 3), and ``object``, bool (B, H, W). Logged per epoch:
+    ``train_autoencoder_loss`` and, of held-out crops, ``val_autoencoder_mse`` and ``val_autoencoder_object_mse``, of
+    pixels in [0, 1], the latter within moving objects.
     """
 
     def __init__(self, config: Config, learning_rate: float):
@@ -203,7 +204,7 @@ class AutoencoderTraining(lightning.LightningModule):
                 self._take_codes(latent.detach())
             decoded, commitment = quantised_and_decoded(self.vqvae, latent)
         loss = reconstruction_loss(decoded, image, weight) + commitment
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(image))
+        self.log("train_autoencoder_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(image))
         return loss
 
     def _take_codes(self, latent: Tensor) -> None:
@@ -217,8 +218,8 @@ class AutoencoderTraining(lightning.LightningModule):
         decoded = quantised_and_decoded(self.vqvae, self.vqvae.encode(image).latents)[0]
         error = (decoded.clamp(-1, 1) - image).square().mean(dim=1) / 4
         inside = batch["object"]
-        self.log("val_mse", error.mean(), batch_size=len(image))
-        self.log("val_object_mse", error[inside].mean(), batch_size=int(inside.sum()))
+        self.log("val_autoencoder_mse", error.mean(), batch_size=len(image))
+        self.log("val_autoencoder_object_mse", error[inside].mean(), batch_size=int(inside.sum()))
 
     def configure_optimizers(self) -> Any:
         return one_cycle(self, torch.optim.Adam(self.vqvae.parameters(), lr=self.learning_rate), self.learning_rate)
@@ -241,8 +242,9 @@ def reconstruction_loss(decoded: Tensor, image: Tensor, weight: Tensor) -> Tenso
 class DenoiserTraining(lightning.LightningModule):
     """Trains the U-Net to tell noise from picture, in the latent space of a finished autoencoder.
 
-    A batch holds ``image``, uint8 (B, H, W, 3), and ``hole``, bool (B, H, W). Logged per epoch: ``loss`` and, of
-    held-out crops, ``val_loss``, the same of the averaged network: the weighted mean squared error of the velocity.
+    A batch holds ``image``, uint8 (B, H, W, 3), and ``hole``, bool (B, H, W). Logged per epoch:
+    ``train_denoiser_loss`` and, of held-out crops, ``val_denoiser_loss``, the same of the averaged network: weighted
+    mean squared error of the velocity.
     """
 
     def __init__(self, config: Config, vqvae: VQModel, learning_rate: float):
@@ -257,7 +259,7 @@ class DenoiserTraining(lightning.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         steps = torch.randint(self.schedule.config["num_train_timesteps"], (len(batch["image"]),), device=self.device)
         loss = self._loss(self.unet, batch, steps, None)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(steps))
+        self.log("train_denoiser_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(steps))
         return loss
 
     def validation_step(self, batch: Batch, number: int) -> None:
@@ -265,7 +267,7 @@ class DenoiserTraining(lightning.LightningModule):
         # the same steps and noise in every epoch
         steps = ((torch.arange(count, device=self.device) * 2 + 1) * total // (2 * count)).clamp(max=total - 1)
         generator = torch.Generator().manual_seed(number)
-        self.log("val_loss", self._loss(self.averaged, batch, steps, generator), batch_size=count)
+        self.log("val_denoiser_loss", self._loss(self.averaged, batch, steps, generator), batch_size=count)
 
     def _loss(self, unet: UNet2DModel, batch: Batch, steps: Tensor, generator: torch.Generator | None) -> Tensor:
         image, hole = to_unit(batch["image"]), batch["hole"][:, None]

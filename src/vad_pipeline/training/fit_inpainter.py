@@ -182,7 +182,7 @@ def _fit(
         seed,
         callbacks,
     )
-    history = pd.concat([_named(first, "autoencoder"), _named(second, "denoiser")], ignore_index=True)
+    history = pd.concat([first, second], ignore_index=True)
     state = {f"vqvae.{k}": v for k, v in vqvae.state_dict().items()}
     state |= {f"unet.{k}": v for k, v in _part(denoiser, "averaged.").items()}
     seconds = sum(json.loads((folder / step / "seconds.json").read_text()) for step in ("autoencoder", "denoiser"))
@@ -239,11 +239,6 @@ def _part(state: dict[str, torch.Tensor], start: str) -> dict[str, torch.Tensor]
 
 def _like(objects: Clips, frames: Clips) -> Clips:
     return Clips({clip: objects[clip] for clip in frames})
-
-
-def _named(history: pd.DataFrame, step: str) -> pd.DataFrame:
-    """``train_loss`` becomes ``train_<step>_loss``."""
-    return history.assign(name=history["name"].str.replace("^(train|val)_", rf"\1_{step}_", regex=True))
 
 
 def _last(history: pd.DataFrame) -> list[dict]:
