@@ -212,3 +212,11 @@ def test_a_training_killed_at_any_moment_is_resumed_to_the_same_result(tmp_path)
     from vad_pipeline.training.checkpoint import read_checkpoint
 
     assert same(read_checkpoint(killed).state, read_checkpoint(whole).state)
+
+
+def test_a_model_of_stored_pseudo_anomalies_names_their_absence(scenes, training, tmp_path):
+    from vad_pipeline.models.conv3d_ae import Config as Conv3dConfig
+
+    config = Conv3dConfig(width=0.0625, pseudo="inpainted")
+    with pytest.raises(TrainingError, match=r"conv3d_ae: it is to train on stored pseudo-anomalies, .* has none"):
+        train("conv3d_ae", config, FrameSize(16, 32, "gray"), training, 0, {"frames": scenes}, tmp_path)

@@ -128,7 +128,10 @@ def train(
     if kind is None or kind.source != "stored":
         pseudo = None
     elif not pseudo:
-        raise TrainingError(f"{name}: no pseudo-anomalies; make them with `kedro run --pipelines=pseudo_anomalies`")
+        raise TrainingError(
+            f"{name}: it is to train on stored pseudo-anomalies, and this pipeline has none; "
+            "`kedro run --pipelines=pseudo_anomalies_ablation` trains on them, or choose another kind"
+        )
     fitted, held_out = _split_streams(streams, training.held_out)
     folder = folder / training_fingerprint(name, config, size, training, seed, streams, pseudo)
     folder.mkdir(parents=True, exist_ok=True)
