@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vad_pipeline.anomalies.crops import cut, square_around
+from vad_pipeline.anomalies.crops import Square, cut, placed_inside, square_around
 from vad_pipeline.anomalies.masks import components
 from vad_pipeline.anomalies.pool import run_of
 from vad_pipeline.io.clips import Clips
@@ -100,7 +100,10 @@ def _spatial(axes: list[Axes], original: np.ndarray, hole: np.ndarray, result: n
     for axis, picture in zip(axes, (displayable(original), shaded, displayable(result)), strict=False):
         axis.imshow(picture)
     part = max(components(hole), key=lambda found: int(found.mask.sum()))
-    square = square_around(part.box, CLOSE_UP, *hole.shape)
+    around = square_around(part.box, CLOSE_UP, *hole.shape)
+    less = max(0, around.side - min(hole.shape))  # no wider than the frame, which would be mirrored
+    inner = Square(around.top + less // 2, around.left + less // 2, around.side - less)
+    square = placed_inside(inner, *hole.shape)
     for axis, picture in zip(axes[3:], (original, result), strict=False):
         axis.imshow(cut(displayable(picture), square, square.side))
     difference = np.abs(original.astype(np.int16) - result).max(axis=-1).astype(np.uint8)
