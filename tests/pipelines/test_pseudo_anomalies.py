@@ -7,6 +7,7 @@ TINY = {
     "optical_flow": {"frames": {"height": 24, "width": 32}},
     "pseudo_anomalies": {
         "masks": {"min_area": 16},
+        "pool": {"size": None},
         "inpainting": {"crop": 32, "steps": 2, "accelerator": "cpu"},
         "model": {"autoencoder": [16, 16, 16], "codes": 16, "denoiser": [32, 32, 32]},
         "training": TINY_FIT,
