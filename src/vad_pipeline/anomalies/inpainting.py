@@ -29,7 +29,7 @@ from vad_pipeline.models import latent_inpainter
 from vad_pipeline.models.compvis_inpainter import read_compvis
 from vad_pipeline.models.latent_inpainter import InpainterError, LatentInpaintingPipeline, to_pixels, to_unit
 from vad_pipeline.sources.raw_clip import fingerprint
-from vad_pipeline.training.checkpoint import Checkpoint
+from vad_pipeline.training.checkpoint import Checkpoint, state_hash
 from vad_pipeline.training.fit import device_check, device_of, multiplies_bf16
 from vad_pipeline.training.fit_inpainter import pipeline_of
 
@@ -90,7 +90,7 @@ def inpainter_of(config: Inpainting, fitted: Checkpoint) -> Inpainter:
     if config.source == "telea":
         return Inpainter(fingerprint("telea", cv2.__version__), fill_telea)
     if config.source == "fit":
-        weights = hashlib.sha256(b"".join(fitted.state[k].numpy().tobytes() for k in sorted(fitted.state))).hexdigest()
+        weights = state_hash(fitted.state)
         pipeline: Any = pipeline_of(fitted)
     elif config.source.endswith(".ckpt"):
         path = Path(config.source)

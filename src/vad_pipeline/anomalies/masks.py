@@ -186,8 +186,13 @@ def hole_rows(objects: Clip, run: Run, config: Masks, seed: int, start: int, sto
     """Holes of the rows ``start`` to ``stop`` of a run, each bool (H, W); random where there is no object."""
     array = objects.array()
     for row in range(start, run.stop - run.start if stop is None else stop):
-        frame = (run.start + run.stop) // 2 if config.per == "clip" else run.start + row
+        frame = masked_after(run, row, config)
         yield hole_of_frame(array[frame], config, np.random.default_rng(frame_seed(seed, run.clip, frame)))
+
+
+def masked_after(run: Run, row: int, config: Masks) -> int:
+    """The frame of the clip whose objects decide the hole of a run's row: its own, or the run's middle one."""
+    return (run.start + run.stop) // 2 if config.per == "clip" else run.start + row
 
 
 def hole_of_frame(objects: np.ndarray, config: Masks, random: np.random.Generator) -> np.ndarray:

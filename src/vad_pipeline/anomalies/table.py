@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from vad_pipeline.anomalies.masks import Masks, components
+from vad_pipeline.anomalies.masks import Masks, components, masked_after
 from vad_pipeline.anomalies.pool import Run
 from vad_pipeline.io.clips import Clips
 
@@ -36,8 +36,8 @@ def pseudo_anomaly_table(
     for run in runs:
         found, hole = objects[run.clip].array(), holes[run.name].array()
         for row in range(len(hole)):
-            chosen = (run.start + run.stop) // 2 if masks.per == "clip" else run.start + row
-            kind = "objects" if masks.kind == "objects" and bool(found[chosen].any()) else "random"
+            chosen = found[masked_after(run, row, masks)]
+            kind = "objects" if masks.kind == "objects" and bool(chosen.any()) else "random"
             mask = np.asarray(hole[row])
             about = (kind, len(components(mask)), int(mask.sum()), float(mask.mean()), seed)
             for stored, name in ((spatial, "spatial"), (temporal, "temporal")):

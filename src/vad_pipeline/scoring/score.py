@@ -1,6 +1,5 @@
 """Run a trained model over clips: raw terms per frame, error maps per frame."""
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import layers
 from vad_pipeline.models.contract import Detector, ScoringOptions
 from vad_pipeline.sources.raw_clip import fingerprint
+from vad_pipeline.training.checkpoint import state_hash
 from vad_pipeline.training.fit import device_check, device_of, module_sources
 
 
@@ -50,10 +50,9 @@ class Scoring:
 
 def scoring_fingerprint(model: Detector, scoring: Scoring) -> str:
     """What scores depend on beside the clips: weights, configuration, precision, code of the model and its layers."""
-    weights = [tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in model.state_dict().values()]
     code = module_sources(sys.modules[type(model).__module__], layers)
     settings = json.dumps([asdict(model.config), scoring.precision], sort_keys=True)
-    return fingerprint(hashlib.sha256(b"".join(weights)).hexdigest(), settings, *code, torch.__version__)
+    return fingerprint(state_hash(model.state_dict()), settings, *code, torch.__version__)
 
 
 def score_clips(

@@ -1,6 +1,8 @@
 """A trained model as one file: safetensors, with what it takes to rebuild the model as JSON in its header."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,12 @@ class Checkpoint:
                 f"the checkpoint of {self.model} is of another configuration ({'; '.join(different)}); run the whole "
                 f"pipeline to train one (`kedro run --pipelines={self.model}`), or set the parameters back"
             )
+
+
+def state_hash(state: Mapping[str, torch.Tensor]) -> str:
+    """Hash of weights, whatever order they are in."""
+    arrays = (state[name].detach().cpu().contiguous().numpy() for name in sorted(state))
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -125,10 +125,8 @@ def pipeline_of(checkpoint: Checkpoint) -> LatentInpaintingPipeline:
     """The diffusers pipeline of a fitted inpainter."""
     config: Config = TypeAdapter(Config).validate_python(checkpoint.config)
     vqvae, unet = new_autoencoder(config), new_denoiser(config)
-    parts = {"vqvae": vqvae, "unet": unet}
-    for name, part in parts.items():
-        start = f"{name}."
-        part.load_state_dict({k.removeprefix(start): v for k, v in checkpoint.state.items() if k.startswith(start)})
+    vqvae.load_state_dict(_part(checkpoint.state, "vqvae."))
+    unet.load_state_dict(_part(checkpoint.state, "unet."))
     vqvae.register_to_config(scaling_factor=checkpoint.about["scaling_factor"])
     return LatentInpaintingPipeline(vqvae.eval(), unet.eval(), compvis_schedule("v_prediction"))
 

@@ -22,7 +22,7 @@ from vad_pipeline.models.flownet import Config, FlowNet, FlowNetError, FlowNetTr
 from vad_pipeline.models.flownet_checkpoint import EMBEDDED, flownet_checkpoint, load_flownet
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.training import flow_pairs
-from vad_pipeline.training.checkpoint import read_checkpoint, write_checkpoint
+from vad_pipeline.training.checkpoint import read_checkpoint, state_hash, write_checkpoint
 from vad_pipeline.training.fit import PLACE, RESUME, FitSettings, device_check, fit
 from vad_pipeline.training.flow_pairs import flow_pair_loader, held_out_loader
 from vad_pipeline.training.train import Trained
@@ -72,7 +72,8 @@ def train_flownet(
         CheckpointError: what an interrupted training left is damaged.
     """
     device_check(training.accelerator)
-    folder = folder / _fingerprint(config, rendered, training, seed, frames)
+    start = None if training.start_from is None else _start(training.start_from, config)
+    folder = folder / _fingerprint(config, rendered, training, seed, frames, start)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         finished = folder / "finished.safetensors"
@@ -80,8 +81,8 @@ def train_flownet(
         if not reused:
             lightning.seed_everything(seed, verbose=False)
             module = FlowNetTraining(config, training.learning_rate, training.epochs)
-            if training.start_from is not None:
-                module.network.load_state_dict(_start(training.start_from, config))
+            if start is not None:
+                module.network.load_state_dict(start)
             loaders = {
                 "train_dataloaders": flow_pair_loader(
                     rendered, seed, training.pairs, training.batch_size, frames, training.workers
@@ -127,17 +128,18 @@ def _last(history: pd.DataFrame) -> dict[str, float]:
     return {name: float(last[name]) for name in ("val_epe", "val_zero_epe")}
 
 
-def _hash(state: dict[str, torch.Tensor]) -> str:
-    return hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
-
-
 def _fingerprint(
-    config: Config, rendered: RenderedPairs, training: FlowNetFit, seed: int, frames: Sequence[np.ndarray] | None
+    config: Config,
+    rendered: RenderedPairs,
+    training: FlowNetFit,
+    seed: int,
+    frames: Sequence[np.ndarray] | None,
+    start: dict[str, torch.Tensor] | None,
 ) -> str:
     settings = {k: v for k, v in asdict(training).items() if k not in {*PLACE, "workers"}}
     parameters = {"network": asdict(config), "rendered": asdict(rendered), "training": settings, "seed": seed}
-    if training.start_from is not None:
-        parameters["start"] = _hash(_start(training.start_from, config))
+    if start is not None:
+        parameters["start"] = state_hash(start)
     surfaces = fingerprint(*(f"{frame.shape} {hashlib.sha256(frame.tobytes()).hexdigest()}" for frame in frames or ()))
     code = (flownet, flow_pairs, rendered_pairs, layers, silhouettes, textures)
     return step_fingerprint(surfaces, parameters, code, ("torch", "cv2"))
