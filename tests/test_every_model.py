@@ -37,10 +37,22 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name != "local")
 
 # Millions of parameters at width 1 (spec 10), as the paper's environment builds the model.
-PUBLISHED_SIZE = {"lgn_net": 22.75, "conv3d_ae": 5.99}
+PUBLISHED_SIZE = {
+    "lgn_net": 22.75,
+    "conv3d_ae": 5.99,
+    "lntra_patch": 5.98,
+    "lntra_skip_frame": 5.98,
+    "steal_net": 5.98,
+}
 
 # What makes a model small enough to train in seconds.
-TINY = {"lgn_net": {"width": 0.0625, "gamma": None}, "conv3d_ae": {"width": 0.0625}}
+TINY = {
+    "lgn_net": {"width": 0.0625, "gamma": None},
+    "conv3d_ae": {"width": 0.0625},
+    "lntra_patch": {"width": 0.0625, "pseudo": "patch", "probability": 0.5},
+    "lntra_skip_frame": {"width": 0.0625, "pseudo": "skip_frame", "probability": 0.5},
+    "steal_net": {"width": 0.0625, "pseudo": "steal", "probability": 0.1},
+}
 
 
 @cache

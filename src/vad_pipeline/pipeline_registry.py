@@ -7,7 +7,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
 # names only: looking them up in their registries would import torch for every command
-DETECTORS = ("lgn_net", "conv3d_ae")
+DETECTORS = ("lgn_net", "conv3d_ae", "lntra_patch", "lntra_skip_frame", "steal_net")
 EXPERIMENTS = ("lgn_net_ablation", "pseudo_anomalies_ablation")
 PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea")
 

@@ -49,6 +49,19 @@ def test_the_loss_is_that_of_the_normal_target_over_all_frames_channels_and_pixe
     assert float(loss) == pytest.approx(float(np.mean(errors)), rel=1e-5)
 
 
+def test_steal_net_subtracts_the_error_of_a_pseudo_anomalous_window_to_itself():
+    torch.manual_seed(0)
+    model = Conv3dAE(Config(width=0.0625, pseudo="steal", probability=0.01), 1).eval()
+    seen, normal = (torch.randint(0, 256, (3, 16, 16, 16, 1), dtype=torch.uint8) for _ in range(2))
+    pseudo = torch.tensor([False, True, False])
+    normal[~pseudo] = seen[~pseudo]
+    loss = model._loss({"frames": seen, "target": normal, "pseudo": pseudo})
+    windows = seen.movedim(-1, 2) / 127.5 - 1
+    with torch.no_grad():
+        own = (model(windows) - windows).square().mean(dim=(1, 2, 3, 4))
+    assert float(loss) == pytest.approx(float(own[0] - own[1] + own[2]) / 3, rel=1e-5)
+
+
 @pytest.mark.parametrize("batch", [1, 5, 100])
 def test_a_frame_is_scored_as_the_ninth_of_its_window(batch):
     torch.manual_seed(0)
@@ -75,7 +88,7 @@ def test_1830_frames_of_ped2_are_scored():
 
 def test_a_configuration_says_which_pseudo_anomalies_it_trains_on():
     assert Conv3dAE.pseudo_anomalies(Config()) is None
-    for pseudo, source in (("inpainted", "stored"), ("patch", "patch"), ("skip_frame", "skip_frame")):
+    for pseudo, source in (("inpainted", "stored"), ("patch", "patch"), ("skip_frame", "skip_frame"), ("steal", "skip_frame")):
         kind = Conv3dAE.pseudo_anomalies(Config(pseudo=pseudo, probability=0.2))
         assert kind.source == source
         assert kind.probability == 0.2

@@ -1,4 +1,4 @@
-"""The detectors: one file per published system, listed here by name."""
+"""The detectors: one file per published architecture, listed here by the names of the systems."""
 
 from vad_pipeline.models.contract import Detector
 from vad_pipeline.models.conv3d_ae import Conv3dAE
@@ -7,4 +7,7 @@ from vad_pipeline.models.lgn_net import LGNNet
 MODELS: dict[str, type[Detector]] = {
     "lgn_net": LGNNet,
     "conv3d_ae": Conv3dAE,
+    "lntra_patch": Conv3dAE,
+    "lntra_skip_frame": Conv3dAE,
+    "steal_net": Conv3dAE,
 }

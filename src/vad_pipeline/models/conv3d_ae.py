@@ -6,7 +6,10 @@ are therefore replaced by pseudo-anomalies, whose answer is still the normal win
 
 - ``inpainted``: the stored ones of the pseudo_anomalies pipeline (spatio-temporal pseudo-anomaly generation, Eq. 2),
   all sixteen frames;
-- ``patch`` and ``skip_frame``: LNTRA's (Astrid et al. 2021, spec 6.8).
+- ``patch`` and ``skip_frame``: LNTRA's (Astrid et al. 2021, spec 6.8);
+- ``steal``: STEAL Net's, skipped frames as well, whose own reconstruction gets worse: their error counts negatively.
+
+The registry lists it once for each baseline; what differs is in their parameters.
 
 Left open and chosen here: the loss averages over all sixteen frames, not only the scored one; error maps are those of
 the ninth frame, averaged over channels and 4x4 pixels; windows start at every frame, as in LNTRA's code, although the
@@ -47,13 +50,13 @@ class Config:
     Attributes:
         width: multiplies all channels; 1 is the published network.
         pseudo: what windows are replaced by in training.
-        probability: of each window; the papers' are 0.4 (inpainted) and 0.2 (patch, skip_frame).
+        probability: of each window; the papers' are 0.4 (inpainted), 0.2 (patch, skip_frame) and 0.01 (steal).
         patch, skip_frame: how those are made.
         intruders: folder of images that patches are cut from; null takes procedural textures.
     """
 
     width: float = Field(default=1.0, gt=0)
-    pseudo: Literal["none", "inpainted", "patch", "skip_frame"] = "none"
+    pseudo: Literal["none", "inpainted", "patch", "skip_frame", "steal"] = "none"
     probability: float = Field(default=0.4, ge=0, le=1)
     patch: Patch = Field(default_factory=Patch)
     skip_frame: SkipFrame = Field(default_factory=SkipFrame)
@@ -111,7 +114,8 @@ class Conv3dAE(Detector):
     def pseudo_anomalies(config: Config) -> PseudoAnomalies | None:
         if config.pseudo == "none":
             return None
-        source: Literal["stored", "patch", "skip_frame"] = "stored" if config.pseudo == "inpainted" else config.pseudo
+        sources: dict[str, Literal["stored", "patch", "skip_frame"]] = {"inpainted": "stored", "patch": "patch"}
+        source = sources.get(config.pseudo, "skip_frame")
         return PseudoAnomalies(source, config.probability, config.patch, config.skip_frame, config.intruders)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -129,9 +133,17 @@ class Conv3dAE(Detector):
         self.log_dict(losses, batch_size=len(batch["frames"]))
 
     def _loss(self, batch: Batch) -> Tensor:
-        """Mean squared error to the normal window over all frames, channels and pixels (spec 6.3)."""
-        target = scale_frames(batch.get("target", batch["frames"]))
-        return F.mse_loss(self(scale_frames(batch["frames"])).float(), target)
+        """Mean squared error to the normal window over all frames, channels and pixels (spec 6.3).
+
+        STEAL Net compares a pseudo-anomalous window with itself and subtracts its error (spec 6.8).
+        """
+        seen = scale_frames(batch["frames"])
+        steal = self.config.pseudo == "steal" and "pseudo" in batch
+        target = seen if steal or "target" not in batch else scale_frames(batch["target"])
+        errors = (self(seen).float() - target).square().flatten(1).mean(1)
+        if steal:
+            errors = torch.where(batch["pseudo"], -errors, errors)
+        return errors.mean()
 
     def configure_optimizers(self) -> Any:
         """Adam at a constant rate, as published."""
