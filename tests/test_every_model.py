@@ -19,9 +19,9 @@ from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.flow.flownet import FlowNetFlow
 from vad_pipeline.flow.rendered_pairs import RenderedPairs
 from vad_pipeline.flow.tvl1 import TVL1
-from vad_pipeline.models import MODELS, flownet, latent_inpainter
+from vad_pipeline.models import MODELS, flownet, latent_inpainter, pseudo_anomaly_detector
 from vad_pipeline.models.flownet import FlowNet
-from vad_pipeline.pipeline_registry import DETECTORS, PSEUDO_ANOMALIES
+from vad_pipeline.pipeline_registry import DETECTORS, PARTS, PSEUDO_ANOMALIES
 from vad_pipeline.pipeline_registry import EXPERIMENTS as EXPERIMENT_NAMES
 from vad_pipeline.scoring.score import Scoring, ScoringError, score_clips
 from vad_pipeline.settings import CONFIG_LOADER_ARGS
@@ -43,6 +43,8 @@ PUBLISHED_SIZE = {
     "lntra_patch": 5.98,
     "lntra_skip_frame": 5.98,
     "steal_net": 5.98,
+    "flow_conv3d_ae": 5.99,
+    "semantic_discriminator": 0.36,
 }
 
 # What makes a model small enough to train in seconds.
@@ -52,6 +54,8 @@ TINY = {
     "lntra_patch": {"width": 0.0625, "pseudo": "patch", "probability": 0.5},
     "lntra_skip_frame": {"width": 0.0625, "pseudo": "skip_frame", "probability": 0.5},
     "steal_net": {"width": 0.0625, "pseudo": "steal", "probability": 0.1},
+    "flow_conv3d_ae": {"width": 0.0625, "limit": 4.0},
+    "semantic_discriminator": {"hidden": (8,)},
 }
 
 
@@ -62,7 +66,7 @@ def parameters(environment):
 
 
 def test_the_names_in_the_pipeline_registry_are_those_of_the_registries():
-    assert set(DETECTORS) == set(MODELS) == set(PUBLISHED_SIZE) == set(TINY)
+    assert {*DETECTORS, *PARTS} == set(MODELS) == set(PUBLISHED_SIZE) == set(TINY)
     assert set(EXPERIMENT_NAMES) == set(EXPERIMENTS)
 
 
@@ -71,8 +75,12 @@ def test_every_parameters_file_loads_into_its_typed_configuration(environment):
     loaded = parameters(environment)
     extraction = FrameExtraction(**loaded["frame_extraction"])
     assert TypeAdapter(SOURCES[extraction.source].config).validate_python(getattr(extraction, extraction.source))
-    for model in MODELS:
-        section = loaded[model]
+    fused = loaded["pseudo_anomaly_detector"]
+    assert set(fused) == set(pseudo_anomaly_detector.PARTS)
+    at_flow_size = {"frames": loaded["optical_flow"]["frames"]}
+    sections = [(model, loaded[model]) for model in DETECTORS]
+    sections += [(model, at_flow_size | fused[part]) for part, model in pseudo_anomaly_detector.PARTS.items()]
+    for model, section in sections:
         assert set(section) == {"frames", "model", "training", "scoring"}
         size = FrameSize(**section["frames"])
         config = MODELS[model].config_class(**section["model"])
@@ -113,11 +121,12 @@ def test_every_parameters_file_loads_into_its_typed_configuration(environment):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_paper_s_environment_builds_the_published_number_of_parameters(model):
-    section = parameters("ped2")[model]
+    loaded = parameters("ped2")
+    parts = {model: part for part, model in pseudo_anomaly_detector.PARTS.items() if model in PARTS}
+    section = loaded["pseudo_anomaly_detector"][parts[model]] if model in parts else loaded[model]
+    frames = section.get("frames", loaded["optical_flow"]["frames"])
     with torch.device("meta"):
-        network = MODELS[model](
-            MODELS[model].config_class(**section["model"]), colours=FrameSize(**section["frames"]).channels
-        )
+        network = MODELS[model](MODELS[model].config_class(**section["model"]), colours=FrameSize(**frames).channels)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(PUBLISHED_SIZE[model], abs=0.01)
 
 
@@ -133,10 +142,15 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
     arrays |= {f"test/{i}": moving_square(n, i, speed=1 + 3 * i) for i in range(2)}
     # 16 x 32: models halve a side up to four times
     arrays = {clip: np.pad(frames, ((0, 0), (0, 0), (0, 8), (0, 0)), mode="edge") for clip, frames in arrays.items()}
-    streams = {"frames": store_clips(arrays)}
+    streams, pseudo = {"frames": store_clips(arrays)}, None
+    for stream in kind.streams:
+        if stream not in streams:
+            made = {clip: other_stream(stream, frames) for clip, frames in arrays.items()}
+            streams[stream] = store_clips(made)
+            pseudo = store_clips({f"{clip}@0": 1 - rows for clip, rows in made.items() if clip.startswith("train")})
     size = FrameSize(16, 32, "gray")
     training = Training(epochs=1, batch_size=4, accelerator="cpu")
-    trained = train(model, config, size, training, 0, streams, tmp_path)
+    trained = train(model, config, size, training, 0, streams, tmp_path, pseudo=pseudo)
     scores, maps = score_clips(
         trained.checkpoint.build(), streams, Scoring(batch=3, accelerator="cpu"), [["test/0", "test/1"]], tmp_path
     )
@@ -155,13 +169,19 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
     metrics = evaluate(scores, labels, kind.terms, kind.fusion(config))
     assert 0 <= metrics["micro_auc"] <= 1
     assert metrics["frames_scored"] == len(scores)
-    predicted = (
-        trained.checkpoint.build()
-        .scorer(Scoring(accelerator="cpu").options())
-        .predict(arrays["test/0"][: window.length])
-    )
-    assert predicted.shape == (16, 32, 1)
+    if not kind.has_maps:
+        return
+    seen = streams[kind.streams[-1]]["test/0"].array()[: window.length]
+    predicted = trained.checkpoint.build().scorer(Scoring(accelerator="cpu").options()).predict(seen)
+    assert predicted.shape == (16, 32, 1 if kind.streams == ("frames",) else 3)
     assert predicted.dtype == np.uint8
+
+
+def other_stream(stream, frames):
+    """Something like optical flow, or like features, of frames."""
+    if stream == "flow":
+        return np.repeat(np.diff(frames.astype(np.float16) / 32, axis=0), 2, axis=-1)
+    return np.resize(frames.reshape(len(frames), -1).astype(np.float16) / 255, (len(frames), 1280))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -173,5 +193,5 @@ def test_a_clip_shorter_than_the_window_is_named_when_scored(model, tmp_path, st
         pytest.skip("one frame is enough for this model")
     clips = store_clips({"test/short": moving_square(short, 0)})
     with pytest.raises(ScoringError, match=f"clip test/short: {short} frames, a window needs"):
-        score_clips(network, {"frames": clips}, Scoring(accelerator="cpu"), [["test/short"]], tmp_path)
+        score_clips(network, dict.fromkeys(kind.streams, clips), Scoring(accelerator="cpu"), [["test/short"]], tmp_path)
     assert asdict(network.config)

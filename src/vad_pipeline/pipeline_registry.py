@@ -8,6 +8,7 @@ from kedro.pipeline import Pipeline
 
 # names only: looking them up in their registries would import torch for every command
 DETECTORS = ("lgn_net", "conv3d_ae", "lntra_patch", "lntra_skip_frame", "steal_net")
+PARTS = ("flow_conv3d_ae", "semantic_discriminator")  # of the pseudo-anomaly detector, beside conv3d_ae
 EXPERIMENTS = ("lgn_net_ablation", "pseudo_anomalies_ablation")
 PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea")
 
@@ -24,6 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "flownet_training": _flownet_training,
         **{name: partial(_pseudo_anomalies, name) for name in PSEUDO_ANOMALIES},
         **{model: partial(_detector, model) for model in DETECTORS},
+        "pseudo_anomaly_detector": _pseudo_anomaly_detector,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "__default__": partial(_detector, "lgn_net"),
     }
@@ -70,6 +72,15 @@ def _detector(model: str) -> Pipeline:
     from vad_pipeline.pipelines import detector
 
     return _extraction() + detector.create_pipeline(model)
+
+
+def _pseudo_anomaly_detector() -> Pipeline:
+    """Everything from raw data to pseudo-anomalies, the three parts trained on them, and the report on their fusion."""
+    from vad_pipeline.pipelines import pseudo_anomaly_detector
+
+    made = _pseudo_anomalies("pseudo_anomalies")
+    wanted = made.to_outputs("pseudo_anomalies.spatial", "pseudo_anomalies.temporal")
+    return _extraction() + wanted + pseudo_anomaly_detector.create_pipeline()
 
 
 def _experiment(name: str) -> Pipeline:

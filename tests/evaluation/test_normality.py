@@ -7,6 +7,7 @@ import pytest
 from tests.evaluation.tables import HIGH, LOW, ped2_labels, scores_of
 from vad_pipeline.evaluation.alignment import EvaluationError
 from vad_pipeline.evaluation.normality import anomaly_score, normalise
+from vad_pipeline.models.contract import Term
 
 TERMS = {"psnr": LOW, "distance": HIGH}
 SCORES = scores_of(ped2_labels(), psnr=-2.0, distance=1.0)
@@ -59,6 +60,20 @@ def test_a_constant_term_without_weight_does_not_warn():
         warnings.simplefilter("error")
         score = anomaly_score(SCORES.assign(psnr=30.0), TERMS, {"psnr": 0, "distance": 1})
     assert score.max() == 1
+
+
+def test_a_bounded_term_is_fused_as_it_is():
+    probability = Term(higher_is_anomalous=True, meaning="", bounded=True)
+    terms = {**TERMS, "probability": probability}
+    scores = SCORES.assign(probability=np.linspace(0.2, 0.4, len(SCORES)))
+    for how in ("per_clip", "global"):
+        alone = anomaly_score(scores, terms, {"probability": 1}, how)
+        assert np.allclose(alone, scores["probability"])
+        both = anomaly_score(scores, terms, {"probability": 1, "distance": 1}, how)
+        distance = anomaly_score(scores, terms, {"distance": 1}, how)
+        assert np.allclose(both, (scores["probability"] + distance) / 2)
+    certain = {**terms, "probability": Term(higher_is_anomalous=False, meaning="", bounded=True)}
+    assert np.allclose(anomaly_score(scores, certain, {"probability": 1}), 1 - scores["probability"])
 
 
 def test_an_unknown_way_of_normalising_lists_the_known():

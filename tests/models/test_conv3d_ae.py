@@ -88,7 +88,12 @@ def test_1830_frames_of_ped2_are_scored():
 
 def test_a_configuration_says_which_pseudo_anomalies_it_trains_on():
     assert Conv3dAE.pseudo_anomalies(Config()) is None
-    for pseudo, source in (("inpainted", "stored"), ("patch", "patch"), ("skip_frame", "skip_frame"), ("steal", "skip_frame")):
+    for pseudo, source in (
+        ("inpainted", "stored"),
+        ("patch", "patch"),
+        ("skip_frame", "skip_frame"),
+        ("steal", "skip_frame"),
+    ):
         kind = Conv3dAE.pseudo_anomalies(Config(pseudo=pseudo, probability=0.2))
         assert kind.source == source
         assert kind.probability == 0.2

@@ -13,6 +13,7 @@ from vad_pipeline.models.flownet import (
     FlowNet,
     FlowNetError,
     FlowNetTraining,
+    at_frame_size,
     correlation,
     estimate,
     multi_scale_epe,
@@ -282,6 +283,21 @@ def test_pairs_do_not_see_each_other():
 
 def test_no_pairs_give_no_flow():
     assert estimate(tiny(), frames(0), frames(0)).shape == (0, 64, 64, 2)
+
+
+def test_magnified_frames_are_enlarged_and_their_flow_averaged_back():
+    network, earlier, later = tiny(), frames(2, channels=1), frames(2, channels=1)[::-1]
+    found = estimate(network, earlier, later, magnify=2)
+
+    def enlarged(images):
+        return torch.nn.functional.interpolate(images, scale_factor=2.0, mode="bicubic", align_corners=False)
+
+    pairs = enlarged(stack_pairs(torch.from_numpy(earlier.copy()), torch.from_numpy(later.copy())))
+    with torch.no_grad():
+        flow = at_frame_size(network.eval()(pairs), *pairs.shape[2:]) * network.config.div_flow
+    blocks = flow.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(-2, -1)) / 2
+    assert found.shape == (*earlier.shape[:3], 2)
+    assert np.allclose(found, blocks.movedim(1, -1).numpy(), atol=1e-5)
 
 
 def test_estimating_leaves_a_network_trainable_and_in_its_mode():

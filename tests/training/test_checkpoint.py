@@ -33,6 +33,21 @@ def test_a_written_checkpoint_reads_back_and_builds_the_model(tmp_path, checkpoi
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_a_tuple_in_the_configuration_is_no_other_one_when_read_from_a_file(tmp_path):
+    from dataclasses import asdict
+
+    from vad_pipeline.models.conv3d_ae import Config as AEConfig
+    from vad_pipeline.models.conv3d_ae import Conv3dAE
+
+    config = AEConfig(width=0.0625, skip_frame={"strides": (2, 3)})
+    state = Conv3dAE(config, 1).state_dict()
+    write_checkpoint(Checkpoint("conv3d_ae", asdict(config), asdict(SIZE), {}, state), tmp_path / "a.safetensors")
+    read = read_checkpoint(tmp_path / "a.safetensors")
+    read.check_against(config, SIZE)
+    with pytest.raises(CheckpointError, match=r"skip_frame: .*\[2, 3\].* in the checkpoint, .*\[2, 4\]"):
+        read.check_against(replace(config, skip_frame={"strides": (2, 4)}), SIZE)
+
+
 def test_a_truncated_checkpoint_is_named(tmp_path, checkpoint):
     path = tmp_path / "a.safetensors"
     write_checkpoint(checkpoint, path)

@@ -1,12 +1,13 @@
 """The metrics of one model from its table of raw terms: the protocol of every table of the project.
 
 Headline: micro AUC, per-clip min-max, no smoothing, the fusion weights given. Nothing here chooses anything by test
-labels, but for `fusion_sweep`, whose column says 'oracle'.
+labels, but for `fusion_sweep` and `oracle_metrics`, whose names say 'oracle'.
 """
 
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,18 +174,21 @@ def oracle_metrics(
     Args: as `evaluate`.
 
     Returns:
-        micro_auc_oracle, the best of the grid of two fused terms' weights in steps of 0.1, and <term>_weight_oracle,
-        where the grid has it; empty where the model does not fuse two terms.
+        micro_auc_oracle, the best of the grid of the fused terms' weights in steps of 0.1, and <term>_weight_oracle,
+        where the grid has it; empty where the model fuses nothing or the labels are of one class.
     """
     fused = list(weights)
-    if len(fused) != 2:
+    if len(fused) < 2:
         return {}
-    sweep = fusion_sweep(scores, labels, terms, fused[0], fused[1], split=split).dropna()
-    if sweep.empty:
+    aligned = _aligned(scores, labels, terms, split)
+    if aligned["label"].nunique() < 2:
         return {}
-    best = int(sweep["micro_auc_oracle"].argmax())
-    areas, grid = sweep["micro_auc_oracle"].to_numpy(), sweep["weight"].to_numpy()
-    return {"micro_auc_oracle": float(areas[best]), f"{fused[0]}_weight_oracle": float(grid[best])}
+    single = np.stack([anomaly_score(aligned, terms, {term: 1.0}).to_numpy() for term in fused])
+    grid = [np.array(parts) / 10 for parts in product(range(11), repeat=len(fused)) if sum(parts) == 10]
+    areas = [micro_auc(aligned["label"], pd.Series(parts @ single)) for parts in grid]
+    best = int(np.argmax(areas))
+    found = {f"{term}_weight_oracle": float(weight) for term, weight in zip(fused, grid[best], strict=True)}
+    return {"micro_auc_oracle": float(areas[best]), **found}
 
 
 def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, "Term"], split: str) -> pd.DataFrame:

@@ -78,10 +78,10 @@ def anomaly_score(
 ) -> pd.Series:
     """Fuse raw terms into one anomaly score per frame.
 
-    Each term is turned so that higher means more anomalous, normalised, and weighed; weights are divided by their sum,
-    terms of weight 0 are not looked at. With LGN-Net's terms this is 1 - N_t of spec 4.4. ``none`` does not normalise:
-    terms in different units cannot be added, so exactly one term may then carry weight and the score is that term in
-    its own unit, its sign turned where high means normal.
+    Each term is turned so that higher means more anomalous, normalised (unless it is bounded) and weighed; weights are
+    divided by their sum, terms of weight 0 are not looked at. With LGN-Net's terms this is 1 - N_t of spec 4.4.
+    ``none`` does not normalise: terms in different units cannot be added, so exactly one term may then carry weight and
+    the score is that term in its own unit, its sign turned where high means normal.
 
     Args:
         aligned: columns clip and the terms, finite; labels are not used, so any score table will do.
@@ -109,7 +109,12 @@ def anomaly_score(
         )
     total = np.zeros(len(aligned))
     for term, share in shares.items():
-        turned = aligned[term] if terms[term].higher_is_anomalous else -aligned[term]
+        higher = terms[term].higher_is_anomalous
+        if terms[term].bounded and how != "none":
+            values = aligned[term].to_numpy(np.float64)
+            total += share * (values if higher else 1 - values)
+            continue
+        turned = aligned[term] if higher else -aligned[term]
         total += share * normalise(turned, aligned["clip"], how).to_numpy()
     return pd.Series(total, index=aligned.index, name="anomaly")
 

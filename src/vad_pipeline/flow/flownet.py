@@ -30,6 +30,8 @@ class FlowNetFlow:
         checkpoint: file of weights, ours (.safetensors) or of FlowNetPytorch (.pth, .pt, .tar); null takes the small
             network that comes with the package.
         channels: order of the colours that public weights were trained with; Caffe's are bgr.
+        magnify: times that frames are enlarged before the network sees them. The network of the package is at its best
+            with motions of a pixel and more, which small frames do not have; public weights take 1.
         batch: pairs at a time; memory grows with it.
         precision: ``auto`` computes in bfloat16 where the processor multiplies in it, and in float32 elsewhere.
         accelerator: Lightning's names of devices.
@@ -37,6 +39,7 @@ class FlowNetFlow:
 
     checkpoint: str | None = None
     channels: Channels = "rgb"
+    magnify: int = Field(default=1, ge=1, le=8)
     batch: int = Field(default=8, ge=1)
     precision: Literal["auto", "32", "bf16"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
@@ -73,7 +76,12 @@ def flownet_jobs(frames: Clips, config: FlowNetFlow) -> dict[str, ClipJob]:
     load_flownet(config.weights, config.channels)  # says what is wrong with the file before anything is computed
     weights = hashlib.sha256(config.weights.read_bytes()).hexdigest()
     precision = "bf16" if config.bf16() else "32"
-    deciding = {"weights": weights, "channels": config.channels, "precision": precision}
+    deciding = {
+        "weights": weights,
+        "channels": config.channels,
+        "magnify": config.magnify,
+        "precision": precision,
+    }
     modules = (sys.modules[__name__], flownet, flownet_checkpoint, stored_flow)
     settings = {**asdict(config), "checkpoint": config.weights.name, "precision": precision}
     return {
@@ -103,7 +111,7 @@ def flownet_rows(clip: Clip, config: FlowNetFlow, start: int, stop: int | None) 
     device, bf16 = device_of(config.accelerator), config.bf16()
     for first in range(start - start % config.batch, stop, config.batch):
         last = min(first + config.batch, n)
-        flow = estimate(network, array[first:last], array[first + 1 : last + 1], device, bf16)
+        flow = estimate(network, array[first:last], array[first + 1 : last + 1], device, bf16, config.magnify)
         for t in range(max(first, start), min(last, stop)):
             yield stored_row(flow[t - first], clip.clip, t)
 

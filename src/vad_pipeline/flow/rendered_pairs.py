@@ -33,6 +33,8 @@ GRAY = 0.4  # share of gray pairs
 BLURRED = 0.2  # share of pairs that are out of focus
 LIT = 0.6  # share of pairs whose light changes between the frames
 EASY_CONTRAST = (40.0, 120.0)  # grey levels
+EASY_SMALLEST = 14.0  # pixels
+EASY_WALKERS, EASY_STANDING = 0.15, 0.05  # shares
 NOISE_MARGIN = 64  # pixels by which the stored noise is larger than a picture
 
 Point = tuple[float, float]
@@ -53,8 +55,10 @@ class RenderedPairs:
         compressed: share of pairs with the artefacts of JPEG compression.
         contrast: grey levels, lowest and highest standard deviation of a procedural surface's pattern.
         flat: share of procedural surfaces without any pattern.
-        warm_up: the first pairs, numbered below this, are easy: the whole picture moves, patterns are strong, there is
-            no noise. From small motions of faint surfaces alone a network learns for a long time that nothing moves.
+        warm_up: the first pairs, numbered below this, are easy: strong patterns, no noise, and by turns a whole picture
+            that moves and large things that move before a standing background. From small motions of faint surfaces
+            alone a network learns for a long time that nothing moves; from whole pictures alone, that everything moves
+            alike.
     """
 
     height: int = Field(default=128, ge=32, le=4096)
@@ -80,12 +84,14 @@ class RenderedPairs:
             raise ValueError(f"contrast {list(self.contrast)}: give the lowest, above 0, and then the highest")
         return self
 
-    def eased(self) -> Self:
-        """What the pairs of the warm-up look like."""
+    def eased(self, number: int) -> Self:
+        """What pair ``number`` looks like in the warm-up."""
+        whole = number % 2 == 0
+        most = self.objects[1]
         return replace(
             self,
-            objects=(0, min(self.objects[1], 3)),
-            static_background=0.0,
+            objects=(0, min(most, 3)) if whole else (min(most, 3), min(most, 10)),
+            static_background=0.0 if whole else 1.0,
             shake=self.max_displacement / 2,
             light=0.0,
             noise=0.0,
@@ -129,9 +135,10 @@ def render_pair(config: RenderedPairs, seed: int, number: int, textures: Sequenc
                 f"texture {index}: {frame.dtype} {frame.shape}, must be uint8 (H, W), (H, W, 1) or (H, W, 3)"
             )
     random = Random(f"{seed} {number}")
-    if number < config.warm_up:
-        config = config.eased()
-    scene = _Scene(config, random, pattern_pool(seed, number >= HELD_OUT), textures)
+    easy = number < config.warm_up
+    if easy:
+        config = config.eased(number)
+    scene = _Scene(config, random, pattern_pool(seed, number >= HELD_OUT), textures, easy)
     drawn = render_layers(scene.layers(), config.height, config.width)
     earlier, later = _photographed(config, random, drawn.earlier, drawn.later)
     return Pair(earlier, later, drawn.flow, drawn.occluded)
@@ -144,8 +151,18 @@ def _moved(fixed: Point, distance: float, direction: float, turn: float = 0.0, z
 class _Scene:
     """Makes up the layers of one pair."""
 
-    def __init__(self, config: RenderedPairs, random: Random, pool: np.ndarray, frames: Sequence[np.ndarray] | None):
+    def __init__(
+        self,
+        config: RenderedPairs,
+        random: Random,
+        pool: np.ndarray,
+        frames: Sequence[np.ndarray] | None,
+        easy: bool = False,
+    ):
         self.config, self.random, self.pool, self.frames = config, random, pool, frames
+        self.smallest, self.walkers, self.standing = SMALLEST, WALKERS, STANDING
+        if easy:
+            self.smallest, self.walkers, self.standing = EASY_SMALLEST, EASY_WALKERS, EASY_STANDING
         shakes = random.random() >= config.static_background
         self.camera = self._shake() if shakes else np.eye(3)
         # What the camera's motion leaves to that of things.
@@ -155,9 +172,9 @@ class _Scene:
         layers = [self._background()]
         fewest, most = self.config.objects
         for _ in range(self.random.randint(fewest, most)):
-            length = SMALLEST * (self._largest / SMALLEST) ** (self.random.random() ** 0.8)
+            length = self.smallest * (self._largest / self.smallest) ** (self.random.random() ** 0.8)
             at = self._position()
-            layers += self._walker(length, at) if self.random.random() < WALKERS else self._thing(length, at)
+            layers += self._walker(length, at) if self.random.random() < self.walkers else self._thing(length, at)
         return layers
 
     def _shake(self) -> np.ndarray:
@@ -196,7 +213,7 @@ class _Scene:
 
     def _distance(self, bound: float) -> float:
         """Pixels that something moves: often less than one, at most ``bound``."""
-        return 0.0 if self.random.random() < STANDING else bound * self.random.random() ** 1.5
+        return 0.0 if self.random.random() < self.standing else bound * self.random.random() ** 1.5
 
     def _thing(self, size: float, at: Point) -> list[Layer]:
         """An ellipse, a box, a polygon or a blob."""

@@ -43,12 +43,14 @@ class PseudoAnomalies:
     Attributes:
         source: ``stored`` are those of the pseudo_anomalies pipeline; ``patch`` and ``skip_frame`` are made on the fly.
         probability: of each window.
+        stream: the one that becomes odd.
         patch, skip_frame: how those are made.
         intruders: folder of images for ``patch``; None for procedural textures.
     """
 
     source: Literal["stored", "patch", "skip_frame"]
     probability: float
+    stream: str = "frames"
     patch: Patch = field(default_factory=Patch)
     skip_frame: SkipFrame = field(default_factory=SkipFrame)
     intruders: str | None = None
@@ -61,10 +63,12 @@ class Term:
     Attributes:
         higher_is_anomalous: direction; evaluation converts once.
         meaning: for the report, with unit.
+        bounded: in [0, 1] as it is, such as a probability; it is fused without min-max normalisation.
     """
 
     higher_is_anomalous: bool
     meaning: str
+    bounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ class Detector(lightning.LightningModule):
     def pseudo_anomalies(config: Any) -> PseudoAnomalies | None:
         """What windows are replaced by in training; by default nothing.
 
-        A batch then holds ``target``, the normal window, and ``pseudo``, bool, beside ``frames``, what the model sees.
+        A batch then holds ``target``, the normal window, and ``pseudo``, bool, beside the stream that the model sees.
         """
         return None
 

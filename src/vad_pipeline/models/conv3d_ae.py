@@ -96,11 +96,30 @@ class Conv3dAE(Detector):
     }
     has_maps = True
     size_multiple = 16
+    stream: ClassVar[str] = "frames"  # what is reconstructed, and what pseudo-anomalies replace
 
     def __init__(self, config: Config, colours: int = 3, learning_rate: float = 1e-4, epochs: int = 25):
         super().__init__(config, colours, learning_rate, epochs)
         self.config: Config = config
-        self.network = Conv3dNetwork(config.width, colours).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network = Conv3dNetwork(config.width, self.channels(config, colours))
+        self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @staticmethod
+    def channels(config: Config, colours: int) -> int:
+        """Channels that the network reads and gives back."""
+        return colours
+
+    def scaled(self, stream: Tensor) -> Tensor:
+        """A stored stream (..., H, W, C) as the network reads it, float32 (..., channels, H, W) in [-1, 1]."""
+        return scale_frames(stream)
+
+    def picture(self, image: Tensor) -> np.ndarray:
+        """What the network gave back for one frame, (channels, H, W) in [-1, 1], as uint8 (H, W, C)."""
+        return ((image + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+
+    def scores(self, error: Tensor) -> dict[str, Tensor]:
+        """The terms of frames (n,) whose squared errors are (n, channels, H, W) between images in [-1, 1]."""
+        return {"psnr": -10 * torch.log10((error / 4).flatten(1).mean(1).clamp_min(1e-10))}
 
     @staticmethod
     def window(config: Config) -> Window:
@@ -116,7 +135,7 @@ class Conv3dAE(Detector):
             return None
         sources: dict[str, Literal["stored", "patch", "skip_frame"]] = {"inpainted": "stored", "patch": "patch"}
         source = sources.get(config.pseudo, "skip_frame")
-        return PseudoAnomalies(source, config.probability, config.patch, config.skip_frame, config.intruders)
+        return PseudoAnomalies(source, config.probability, "frames", config.patch, config.skip_frame, config.intruders)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Reconstruct: (B, 16, colours, H, W) in [-1, 1] to the same."""
@@ -124,22 +143,22 @@ class Conv3dAE(Detector):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         loss = self._loss(batch)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["frames"]))
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch[self.stream]))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         loss = self._loss(batch)
         losses = {"val_loss": loss, "val_psnr": -10 * torch.log10(loss / 4)}
-        self.log_dict(losses, batch_size=len(batch["frames"]))
+        self.log_dict(losses, batch_size=len(batch[self.stream]))
 
     def _loss(self, batch: Batch) -> Tensor:
         """Mean squared error to the normal window over all frames, channels and pixels (spec 6.3).
 
         STEAL Net compares a pseudo-anomalous window with itself and subtracts its error (spec 6.8).
         """
-        seen = scale_frames(batch["frames"])
+        seen = self.scaled(batch[self.stream])
         steal = self.config.pseudo == "steal" and "pseudo" in batch
-        target = seen if steal or "target" not in batch else scale_frames(batch["target"])
+        target = seen if steal or "target" not in batch else self.scaled(batch["target"])
         errors = (self(seen).float() - target).square().flatten(1).mean(1)
         if steal:
             errors = torch.where(batch["pseudo"], -errors, errors)
@@ -157,35 +176,35 @@ class Conv3dScorer:
     """Scores a clip's frames by windows in batches; nothing is carried from clip to clip."""
 
     def __init__(self, model: Conv3dAE, options: ScoringOptions):
-        self.options = options
+        self.model, self.options = model, options
         self.dtype = torch.bfloat16 if options.bf16 else torch.float32
         network = fold_batch_norm(model.network).to(options.device, self.dtype)
         self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def clip(self, streams: dict[str, np.ndarray]) -> Iterator[ScoredBatch]:
-        frames = streams["frames"]
-        last = len(frames) - LENGTH + 1
+        stored, n_frames = streams[self.model.stream], len(streams["frames"])
+        last = n_frames - LENGTH + 1
         for start in range(0, last, self.options.batch):
             stop = min(start + self.options.batch, last)
-            images = self._images(frames[start : stop + LENGTH - 1])
+            rows = np.minimum(
+                np.arange(start, stop + LENGTH - 1), len(stored) - 1
+            )  # flow has a row less: repeat its last
+            images = self._images(stored[rows])
             windows = torch.stack([images[i : i + LENGTH] for i in range(stop - start)])
-            error = self._reconstructed(windows)[:, TARGET] - windows[:, TARGET]
-            error = error.square() / 4  # in [0, 1]: both images lie in [-1, 1]
-            psnr = -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
-            maps = F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0].half()
-            scored = np.arange(start + TARGET, stop + TARGET)
-            yield ScoredBatch(scored, {"psnr": psnr.cpu().double().numpy()}, maps.cpu().numpy())
+            error = (self._reconstructed(windows)[:, TARGET] - windows[:, TARGET]).square()
+            terms = {name: values.cpu().double().numpy() for name, values in self.model.scores(error).items()}
+            maps = F.avg_pool2d(error.mean(1, keepdim=True) / 4, 4)[:, 0].half()
+            yield ScoredBatch(np.arange(start + TARGET, stop + TARGET), terms, maps.cpu().numpy())
 
     @torch.inference_mode()
     def predict(self, frames: np.ndarray) -> np.ndarray:
         """The reconstructed ninth frame of a window; see ``Scorer.predict``."""
-        image = self._reconstructed(self._images(frames)[None])[0, TARGET]
-        return ((image + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+        return self.model.picture(self._reconstructed(self._images(frames)[None])[0, TARGET])
 
-    def _images(self, frames: np.ndarray) -> Tensor:
-        """uint8 (n, H, W, C) to float32 (n, C, H, W) in [-1, 1]."""
-        return scale_frames(torch.from_numpy(np.array(frames)).to(self.options.device))
+    def _images(self, stored: np.ndarray) -> Tensor:
+        """Rows of the stream (n, H, W, C) as the network reads them, float32 (n, channels, H, W)."""
+        return self.model.scaled(torch.from_numpy(np.array(stored)).to(self.options.device))
 
     def _reconstructed(self, windows: Tensor) -> Tensor:
         """(n, 16, C, H, W) to the same, float32."""

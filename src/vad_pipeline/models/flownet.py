@@ -235,7 +235,12 @@ def at_frame_size(flow: Tensor, height: int, width: int) -> Tensor:
 
 
 def estimate(
-    network: FlowNet, earlier: np.ndarray, later: np.ndarray, device: str | torch.device = "cpu", bf16: bool = False
+    network: FlowNet,
+    earlier: np.ndarray,
+    later: np.ndarray,
+    device: str | torch.device = "cpu",
+    bf16: bool = False,
+    magnify: int = 1,
 ) -> np.ndarray:
     """Optical flow of pairs of frames.
 
@@ -244,6 +249,8 @@ def estimate(
         earlier, later: uint8 (B, H, W, C), RGB or gray, any H and W.
         device: torch's.
         bf16: convolve in bfloat16 (autocast), about twice as fast where the processor has it.
+        magnify: frames are enlarged so many times (bicubic) before the network sees them, and the flow is averaged
+            back: motions of less than a pixel then take more than one, small things more of the network's cells.
 
     Returns:
         float32 (B, H, W, 2): displacement (x, y) from earlier to later, in pixels at the frames' size.
@@ -255,6 +262,8 @@ def estimate(
     pairs = stack_pairs(*(torch.from_numpy(np.array(frames)).to(device) for frames in (earlier, later)))
     if len(pairs) == 0:
         return np.zeros((*earlier.shape[:3], 2), np.float32)
+    if magnify > 1:
+        pairs = F.interpolate(pairs, scale_factor=float(magnify), mode="bicubic", align_corners=False)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     training = network.training
     try:
@@ -265,6 +274,8 @@ def estimate(
     if not flow.isfinite().all():
         raise FlowNetError("FlowNet's flow is NaN or infinite, so its weights are damaged; load or train it again")
     pixels = at_frame_size(flow, *pairs.shape[2:]) * network.config.div_flow
+    if magnify > 1:
+        pixels = F.avg_pool2d(pixels, magnify) / magnify
     return pixels.movedim(1, -1).contiguous().cpu().numpy()
 
 

@@ -1,7 +1,7 @@
 """What one detector found: its figures and its HTML report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from vad_pipeline.evaluation.evaluate import scored_frames
 from vad_pipeline.evaluation.metrics import roc_table
 from vad_pipeline.evaluation.published import published_results
 from vad_pipeline.io.clips import Clips
-from vad_pipeline.models import MODELS
+from vad_pipeline.models.contract import Term
 from vad_pipeline.report import figures
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.peaks import find_peaks
@@ -38,7 +38,10 @@ PEAKS = 12  # clips with a picture in the report, the most anomalous ones
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything a report shows; tables as docs/data_contracts.md has them."""
+    """Everything a report shows; tables as docs/data_contracts.md has them.
+
+    ``rows`` are metrics of parts or variants of the model, shown below its own; ``terms`` those of its scores.
+    """
 
     model: str
     dataset: str
@@ -51,6 +54,8 @@ class Findings:
     frames: Clips
     maps: Clips
     scoring: Scoring
+    terms: Mapping[str, Term]
+    rows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
@@ -118,7 +123,8 @@ def _roc_curves(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -
 
 
 def _table(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    rows = {found.model: found.metrics} | {name.replace("_", " "): metrics for name, metrics in baselines.items()}
+    rows = {found.model: found.metrics, **found.rows}
+    rows |= {name.replace("_", " "): metrics for name, metrics in baselines.items()}
     table = {}
     for name, metrics in rows.items():
         low, high = metrics.get("micro_auc_low", float("nan")), metrics.get("micro_auc_high", float("nan"))
@@ -141,7 +147,7 @@ def _facts(found: Findings) -> dict[str, str]:
         ),
         "held-out normal clips": ", ".join(about["held_out"]) or "none",
         "scored": f"{len(found.scored)} frames of {found.scored['clip'].nunique()} clips",
-        "terms": "; ".join(f"{name}: {term.meaning}" for name, term in MODELS[found.model].terms.items()),
+        "terms": "; ".join(f"{name}: {term.meaning}" for name, term in found.terms.items()),
     }
 
 

@@ -23,6 +23,7 @@ from vad_pipeline.models.contract import Detector, ScoringOptions
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.training.checkpoint import state_hash
 from vad_pipeline.training.fit import device_check, device_of, module_sources
+from vad_pipeline.training.windows import leading
 
 
 class ScoringError(ValueError):
@@ -75,7 +76,7 @@ def score_clips(
         ScoringError: a clip is shorter than the window.
     """
     window = model.window(model.config)
-    clips = streams["frames"]
+    clips = streams[leading(model.streams)]
     for clip in (clip for group in groups for clip in group):
         if not window.scored(len(clips[clip])):
             raise ScoringError(

@@ -63,8 +63,11 @@ class Checkpoint:
         Raises:
             CheckpointError: it is not; the message lists what differs.
         """
-        mine = {"model": self.config, "frames": self.frames}
-        theirs = {"model": asdict(config), "frames": asdict(frames)}
+        # as JSON, in which a tuple is a list: one of the two comes from a file
+        mine, theirs = (
+            json.loads(json.dumps({"model": model, "frames": size}))
+            for model, size in ((self.config, self.frames), (asdict(config), asdict(frames)))
+        )
         different = [
             f"{part}.{key}: {mine[part].get(key)!r} in the checkpoint, {theirs[part].get(key)!r} in the parameters"
             for part in mine

@@ -201,12 +201,14 @@ def table_of(
         Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer,
         gap (all per cent) and published (per cent, missing where none was printed).
     """
-    rows = []
-    for row in experiment.rows:
-        published = published_value(row.published, dataset.removesuffix("_small")) if row.published else None
-        values = {name: 100 * metrics[row.name].get(name, float("nan")) for name in TABLE_COLUMNS}
-        rows.append({"row": row.title, **values, "published": published})
+    rows = [row_of_table(row.title, metrics[row.name], row.published, dataset) for row in experiment.rows]
     for name, baseline in trivial.items():
-        values = {column: 100 * baseline.get(column, float("nan")) for column in TABLE_COLUMNS}
-        rows.append({"row": f"{name.replace('_', ' ')} (no learning)", **values, "published": None})
+        rows.append(row_of_table(f"{name.replace('_', ' ')} (no learning)", baseline, "", dataset))
     return pd.DataFrame(rows).astype({"published": "float64"})
+
+
+def row_of_table(title: str, metrics: Mapping[str, float], published: str, dataset: str) -> dict[str, Any]:
+    """One row, in per cent; ``published`` names the system in ``published_results.csv``, empty for none."""
+    values = {column: 100 * metrics.get(column, float("nan")) for column in TABLE_COLUMNS}
+    figure = published_value(published, dataset.removesuffix("_small")) if published else None
+    return {"row": title, **values, "published": figure}

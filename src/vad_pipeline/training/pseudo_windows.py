@@ -11,22 +11,22 @@ from vad_pipeline.anomalies.pool import run_of
 from vad_pipeline.anomalies.skip_frame import skip_frame_rows
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models.contract import PseudoAnomalies
-from vad_pipeline.training.windows import EpochSampler, WindowError, Windows
+from vad_pipeline.training.windows import EpochSampler, WindowError, Windows, leading
 
 
 class PseudoWindows(Windows):
     """Windows that are replaced by pseudo-anomalies with a probability of their own each (spec 6.3, 6.8).
 
-    A batch holds ``frames``, what the model sees, ``target``, the normal frames that it shall answer, both
-    (B, length, H, W, C) of the stored type, and ``pseudo``, bool (B,). Items are numbered epoch * windows + window;
+    A batch holds ``kind.stream``, what the model sees, ``target``, the normal window that it shall answer, both
+    (B, length, ...) of the stored type, and ``pseudo``, bool (B,). Items are numbered epoch * windows + window;
     what happens to an item is a function of (seed, number) alone, whichever worker fetches it.
 
     Args:
-        streams: as for ``Windows``; ``frames`` is what becomes odd.
+        streams: as for ``Windows``; ``kind.stream`` is what becomes odd.
         length: frames in a window.
         stride: frames between the starts of two windows of a clip.
         kind: which pseudo-anomalies, how many.
-        stored: for ``kind.source: stored``, runs of pseudo-anomalous frames of these clips, named as ``Run.name``.
+        stored: for ``kind.source: stored``, pseudo-anomalous runs of these clips' stream, named as ``Run.name``.
         seed: of everything.
 
     Raises:
@@ -45,16 +45,23 @@ class PseudoWindows(Windows):
         super().__init__(streams, length, stride)
         self.kind, self.seed = kind, seed
         self.stored = list(stored.values()) if stored and kind.source == "stored" else []
-        numbers = {clip.clip: i for i, clip in enumerate(self.streams["frames"])}
+        lengths = [len(clip) for clip in self.streams[leading(streams)]]
+        self.odd = self.streams[kind.stream]
+        numbers = {clip.clip: i for i, clip in enumerate(self.odd)}
         self.twins: dict[tuple[int, int], tuple[int, int]] = {}  # clip, start -> run, row
         for i, clip in enumerate(self.stored):
             run = run_of(clip.clip, len(clip))
-            for row in range(len(clip) - length + 1) if run.clip in numbers else ():
-                self.twins[numbers[run.clip], run.start + row] = (i, row)
+            if run.clip not in numbers:
+                continue
+            own = numbers[run.clip]
+            last = run.stop == len(self.odd[own])  # a stream with a row less than the frames repeats its last
+            rows = lengths[own] - run.start if last else len(clip)
+            for row in range(rows - length + 1):
+                self.twins[own, run.start + row] = (i, row)
         self.starts_of_twins = list(self.twins)
         if kind.source == "stored" and not self.twins:
             raise WindowError(
-                f"no pseudo-anomalous run of {length} frames or more among the training clips; make them with "
+                f"no pseudo-anomalous run of {length} {kind.stream} or more among the training clips; make them with "
                 f"`kedro run --pipelines=pseudo_anomalies` and pool.run of at least {length}"
             )
         folder = kind.intruders
@@ -62,8 +69,8 @@ class PseudoWindows(Windows):
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         batch = super().__getitems__([number % len(self) for number in indices])
-        batch["target"] = batch["frames"]
-        batch["frames"] = batch["frames"].clone()
+        batch["target"] = batch[self.kind.stream]
+        batch[self.kind.stream] = batch["target"].clone()
         batch["pseudo"] = torch.zeros(len(indices), dtype=torch.bool)
         for row, number in enumerate(indices):
             random = np.random.default_rng([self.seed, number])
@@ -74,7 +81,7 @@ class PseudoWindows(Windows):
 
     def _replace(self, row: int, window: int, random: np.random.Generator, batch: dict[str, torch.Tensor]) -> None:
         """Make one window of a batch pseudo-anomalous."""
-        seen, target = batch["frames"].numpy(), batch["target"].numpy()
+        seen, target = batch[self.kind.stream].numpy(), batch["target"].numpy()
         if self.kind.source == "patch":
             height, width, channels = target.shape[2:]
             other = intruder(random, height, width, channels, self.intruders)
@@ -83,17 +90,17 @@ class PseudoWindows(Windows):
         if self.kind.source == "skip_frame":
             # LNTRA draws these from a second loader: they have nothing to do with the window that they replace
             clip, start = (int(v) for v in self.starts[random.integers(len(self))])
-            array = self._array(self.streams["frames"][clip])
+            array = self._array(self.odd[clip])
             start, rows = skip_frame_rows(random, start, self.length, len(array), self.kind.skip_frame)
             seen[row] = array[rows]
         else:
             clip, start = (int(v) for v in self.starts[window])
             if (clip, start) not in self.twins:
                 clip, start = self.starts_of_twins[int(random.integers(len(self.starts_of_twins)))]
-            array = self._array(self.streams["frames"][clip])
+            array = self._array(self.odd[clip])
             run, first = self.twins[clip, start]
-            seen[row] = self._array(self.stored[run])[first : first + self.length]
-        target[row] = array[start : start + self.length]
+            self._fill(seen[row], self._array(self.stored[run]), first)
+        self._fill(target[row], array, start)
 
 
 class NumberedSampler(EpochSampler):

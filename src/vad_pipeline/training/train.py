@@ -36,7 +36,7 @@ from vad_pipeline.training.fit import (
     module_sources,
 )
 from vad_pipeline.training.pseudo_windows import NumberedSampler, PseudoWindows
-from vad_pipeline.training.windows import Windows, ordered_loader, training_loader
+from vad_pipeline.training.windows import Windows, leading, ordered_loader, training_loader
 
 
 @typed(frozen=True, config=ConfigDict(extra="forbid"))
@@ -116,7 +116,7 @@ def train(
     """
     device_check(training.accelerator)
     streams = {stream: streams[stream].split("train") for stream in MODELS[name].streams}
-    if not streams["frames"]:
+    if not streams[leading(streams)]:
         raise TrainingError(f"{name}: no training clips; the raw data need clips of normal footage in the train split")
     multiple = MODELS[name].size_multiple
     if size.height % multiple or size.width % multiple:
@@ -168,7 +168,7 @@ def _train(
     else:
         mixed = PseudoWindows(fitted, window.length, training.window_stride, kind, pseudo, seed)
         loaders["train_dataloaders"] = training_loader(mixed, training.batch_size, seed, NumberedSampler)
-    if held_out["frames"]:
+    if held_out[leading(held_out)]:
         windows = Windows(held_out, window.length, training.window_stride)
         loaders["val_dataloaders"] = ordered_loader(windows, training.batch_size)
     result = fit(name, model, loaders, training, seed, folder, callbacks)
@@ -181,7 +181,7 @@ def _train(
             "seed": seed,
             "training": asdict(training),
             "data": fingerprint(*sorted(clip.fingerprint for clip in clips)),
-            "held_out": list(held_out["frames"]),
+            "held_out": list(held_out[leading(held_out)]),
             "seconds": round(result.seconds, 1),
             "torch": torch.__version__,
         },
@@ -219,7 +219,7 @@ def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips],
 
 
 def _split_streams(streams: Mapping[str, Clips], share: float) -> tuple[dict[str, Clips], dict[str, Clips]]:
-    _, held = split_held_out(streams["frames"], share)
+    _, held = split_held_out(streams[leading(streams)], share)
     return (
         {name: Clips({c: clips[c] for c in clips if c not in held}) for name, clips in streams.items()},
         {name: Clips({c: clips[c] for c in clips if c in held}) for name, clips in streams.items()},
@@ -227,5 +227,5 @@ def _split_streams(streams: Mapping[str, Clips], share: float) -> tuple[dict[str
 
 
 def _arrays(streams: Mapping[str, Clips]) -> Iterator[dict[str, np.ndarray]]:
-    for clip in streams["frames"]:
+    for clip in streams[leading(streams)]:
         yield {name: clips[clip].array() for name, clips in streams.items()}

@@ -1,7 +1,7 @@
 """Windows of consecutive frames, read from the clip store as training and scoring need them."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +17,11 @@ class WindowError(ValueError):
     """A clip that no window fits into."""
 
 
+def leading(streams: Iterable[str]) -> str:
+    """The stream whose clips say how many windows there are: the frames, or where a model reads none the first."""
+    return "frames" if "frames" in streams else next(iter(streams))
+
+
 class Windows(Dataset):
     """Every window of every clip, fetched a batch at a time.
 
@@ -24,8 +29,8 @@ class Windows(Dataset):
     scaling happen once a batch (``scale_frames``), on the device. Memory is bounded by the batch.
 
     Args:
-        streams: stream name -> clips. ``frames`` must be among them; all streams hold the same clips. A stream one row
-            shorter than the frames (optical flow) repeats its last row.
+        streams: stream name -> clips; all streams hold the same clips. A stream one row shorter than the frames
+            (optical flow) repeats its last row.
         length: frames in a window.
         stride: frames between the starts of two windows of a clip.
 
@@ -37,7 +42,7 @@ class Windows(Dataset):
         self.streams = {name: list(clips.values()) for name, clips in streams.items()}
         self.length = length
         starts = []
-        for number, clip in enumerate(self.streams["frames"]):
+        for number, clip in enumerate(self.streams[leading(streams)]):
             if len(clip) < length:
                 raise WindowError(
                     f"clip {clip.clip}: {len(clip)} frames, a window needs {length}; remove the clip from the raw data"
@@ -62,12 +67,15 @@ class Windows(Dataset):
             view = rows.numpy()
             for row, index in enumerate(indices):
                 number, start = self.starts[index]
-                array = self._array(clips[number])
-                inside = array[start : start + self.length]
-                view[row, : len(inside)] = inside
-                view[row, len(inside) :] = array[-1]
+                self._fill(view[row], self._array(clips[number]), start)
             batch[name] = rows
         return batch
+
+    def _fill(self, row: np.ndarray, array: np.ndarray, start: int) -> None:
+        """Write the window that begins at ``start``."""
+        inside = array[start : start + self.length]
+        row[: len(inside)] = inside
+        row[len(inside) :] = array[-1]
 
     def _array(self, clip: Clip) -> np.ndarray:
         if clip.fingerprint not in self._arrays:

@@ -18,6 +18,7 @@ from vad_pipeline.scoring.trivial_baselines import trivial_scores
 from vad_pipeline.sources.resize import FrameSize, resize_jobs
 from vad_pipeline.training.checkpoint import Checkpoint
 from vad_pipeline.training.train import Training, train
+from vad_pipeline.training.windows import leading
 
 
 def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
@@ -25,21 +26,22 @@ def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
     return resize_jobs(native_frames, size)
 
 
-def train_node(model: str) -> Callable[..., Any]:
-    """The node function that trains ``model``."""
+def train_node(model: str, namespace: str) -> Callable[..., Any]:
+    """The node function that trains ``model`` in a namespace."""
 
     def train_detector(
-        frames: Clips,
         config: Any,
         size: FrameSize,
         training: Training,
         seed: int,
         working_directory: Path,
+        pseudo: Clips | None = None,
+        **streams: Clips,
     ) -> tuple[Checkpoint, pd.DataFrame]:
         """Train on normal clips, or take the result where that was done before; checkpoint and history."""
-        curves = live_curves(model)
-        streams = {"frames": frames}
-        trained = train(model, config, size, training, seed, streams, working_directory, [curves] if curves else [])
+        curves = live_curves(namespace)
+        callbacks = [curves] if curves else []
+        trained = train(model, config, size, training, seed, streams, working_directory, callbacks, pseudo)
         return trained.checkpoint, trained.history
 
     # Kedro builds the typed configuration from this annotation; functools.partial would lose it
@@ -52,17 +54,19 @@ def score_node(model: str) -> Callable[..., Any]:
 
     def score_frames(
         checkpoint: Checkpoint,
-        frames: Clips,
         config: Any,
         size: FrameSize,
         scoring: Scoring,
         working_directory: Path,
-    ) -> tuple[pd.DataFrame, dict[str, ClipJob]]:
-        """Raw terms per frame of the test clips and of the held-out normal clips, and their error maps."""
+        **streams: Clips,
+    ) -> Any:
+        """Raw terms per frame of the test clips and of the held-out normal clips, and their error maps, if any."""
         checkpoint.check_against(config, size)
-        held_out = [clip for clip in checkpoint.about["held_out"] if clip in frames]
-        groups = [group for group in (list(frames.split("test")), held_out) if group]
-        return score_clips(checkpoint.build(), {"frames": frames}, scoring, groups, working_directory)
+        clips = streams[leading(streams)]
+        held_out = [clip for clip in checkpoint.about["held_out"] if clip in clips]
+        groups = [group for group in (list(clips.split("test")), held_out) if group]
+        scores, maps = score_clips(checkpoint.build(), streams, scoring, groups, working_directory)
+        return (scores, maps) if MODELS[model].has_maps else scores
 
     score_frames.__annotations__["config"] = MODELS[model].config_class
     return score_frames
@@ -108,8 +112,11 @@ def report_node(model: str) -> Callable[..., Any]:
         dataset: str,
     ) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
         """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them."""
+        terms = MODELS[model].terms
         return draw_report(
-            Findings(model, dataset, metrics, scored, trivial, labels, checkpoint, history, frames, maps, scoring)
+            Findings(
+                model, dataset, metrics, scored, trivial, labels, checkpoint, history, frames, maps, scoring, terms
+            )
         )
 
     return report_findings

@@ -1,7 +1,10 @@
 """One detector from frames to metrics: the pipeline that every registered model gets, in a namespace of its own."""
 
+from collections.abc import Mapping
+
 from kedro.pipeline import Node, Pipeline
 
+from vad_pipeline.models import MODELS
 from vad_pipeline.pipelines.detector import nodes
 
 
@@ -9,18 +12,7 @@ def create_pipeline(model: str) -> Pipeline:
     """Resize, train, score and evaluate one model; its datasets and parameters are called ``<model>.<name>``."""
     steps = [
         Node(nodes.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames"),
-        Node(
-            nodes.train_node(model),
-            ["frames", "params:model", "params:frames", "params:training", "params:seed", "working_directory"],
-            ["checkpoint", "history"],
-            name="train",
-        ),
-        Node(
-            nodes.score_node(model),
-            ["checkpoint", "frames", "params:model", "params:frames", "params:scoring", "working_directory"],
-            ["scores", "maps"],
-            name="score",
-        ),
+        *train_and_score(model, model, {"frames": "frames"}),
         Node(
             nodes.evaluate_node(model),
             ["scores", "labels", "frames", "params:model", "params:seed", "params:protocol"],
@@ -51,6 +43,34 @@ def create_pipeline(model: str) -> Pipeline:
         parameters={"params:seed", "params:dataset", "params:protocol"},
         namespace=model,
     )
+
+
+def train_and_score(
+    model: str, namespace: str, streams: Mapping[str, str], pseudo: str | None = None, size: str = "params:frames"
+) -> list[Node]:
+    """Nodes from clips to raw terms.
+
+    Args:
+        model: name in the registry.
+        namespace: that the nodes will get.
+        streams: stream -> dataset.
+        pseudo: dataset of pseudo-anomalies of the stream that they replace.
+        size: parameter that says the frames' size.
+    """
+    shared = {"config": "params:model", "size": size, "working_directory": "working_directory"}
+    learns = {**shared, "training": "params:training", "seed": "params:seed", **streams}
+    if pseudo:
+        learns["pseudo"] = pseudo
+    scored = ["scores", "maps"] if MODELS[model].has_maps else ["scores"]
+    return [
+        Node(nodes.train_node(model, namespace), learns, ["checkpoint", "history"], name="train"),
+        Node(
+            nodes.score_node(model),
+            {**shared, "checkpoint": "checkpoint", "scoring": "params:scoring", **streams},
+            scored if len(scored) > 1 else scored[0],
+            name="score",
+        ),
+    ]
 
 
 def trivial_baselines() -> Pipeline:

@@ -1,0 +1,1 @@
+"""What frozen networks trained on other data see in single frames."""

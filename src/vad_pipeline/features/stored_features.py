@@ -1,0 +1,53 @@
+"""Features of whole clips in the clip store: each frame is described once, whoever reads it."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vad_pipeline.features import providers, vifi_clip
+from vad_pipeline.features.providers import FrameFeatures, describe, load
+from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
+from vad_pipeline.io.clips import Clip, Clips
+
+AT_ONCE = 16  # frames
+
+
+def feature_jobs(frames: Clips, config: FrameFeatures, device: torch.device) -> dict[str, ClipJob]:
+    """Jobs that describe every frame of every clip, float16 (T, dimension).
+
+    Raises:
+        FeatureError: the network's weights or package are missing.
+    """
+    load(config, device)  # says what is missing before anything is computed
+    settings = asdict(config)
+    if config.checkpoint and Path(config.checkpoint).is_file():
+        settings["checkpoint"] = hashlib.sha256(Path(config.checkpoint).read_bytes()).hexdigest()
+    return {
+        clip: ClipJob(
+            fingerprint=step_fingerprint(
+                stored.fingerprint, settings, (sys.modules[__name__], providers, vifi_clip), ("torch", "cv2")
+            ),
+            rows=partial(feature_rows, stored, config, device),
+            length=len(stored),
+            fps=stored.fps,
+            source=stored.source,
+            parameters=asdict(config),
+        )
+        for clip, stored in frames.items()
+    }
+
+
+def feature_rows(
+    clip: Clip, config: FrameFeatures, device: torch.device, start: int, stop: int | None
+) -> Iterator[np.ndarray]:
+    """Vectors of the frames ``start`` to ``stop``, each float16 (dimension,)."""
+    array, loaded = clip.array(), load(config, device)
+    stop = len(array) if stop is None else stop
+    for first in range(start, stop, AT_ONCE):
+        yield from describe(array[first : min(first + AT_ONCE, stop)], loaded, device)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+TRAINING = {"epochs": 1, "batch_size": 4, "window_stride": 1, "accelerator": "cpu", "precision": "32-true"}
+SCORING = {"batch": 4, "accelerator": "cpu"}
+PARAMS = {
+    "protocol": "paper",
+    "frame_extraction": {"scenes": {"train_clips": 3, "test_clips": 2, "frames": 30, "height": 48, "width": 64}},
+    "optical_flow": {"frames": {"height": 16, "width": 32}},
+    "pseudo_anomalies": {
+        "masks": {"min_area": 16},
+        "pool": {"size": None},
+        "inpainting": {"source": "telea", "crop": 32},
+    },
+    "pseudo_anomaly_detector": {
+        "spatial": {
+            "frames": {"height": 32, "width": 48},
+            "model": {"width": 0.0625},
+            "training": TRAINING,
+            "scoring": SCORING,
+        },
+        "temporal": {"model": {"width": 0.0625}, "training": TRAINING, "scoring": SCORING},
+        "discriminator": {"training": {"epochs": 1, "accelerator": "cpu"}, "scoring": SCORING},
+    },
+}
+TERMS = ["psnr", "flow_error", "pseudo_probability"]
+
+
+@pytest.fixture
+def load(project):
+    project.run("pseudo_anomaly_detector", params=PARAMS)
+
+    def load(name):
+        return project.load(f"pseudo_anomaly_detector.{name}", params=PARAMS)
+
+    return load
+
+
+def test_one_command_trains_three_parts_and_fuses_what_they_say(project, load):
+    scores = load("scores")
+    assert list(scores.columns) == ["clip", "frame", *TERMS]
+    tested = scores[scores["clip"].str.startswith("test")]
+    for clip in ("test/01", "test/02"):
+        assert tested.loc[tested["clip"] == clip, "frame"].tolist() == list(range(8, 23))
+    assert np.isfinite(scores[TERMS].to_numpy()).all()
+    for part, term in zip(("spatial", "temporal", "discriminator"), TERMS, strict=True):
+        own = load(f"{part}.scores").merge(scores, on=["clip", "frame"], suffixes=("", "_fused"))
+        assert len(own) == len(scores)
+        assert np.array_equal(own[term], own[f"{term}_fused"])
+        assert load(f"{part}.checkpoint").about["seed"] == 0
+
+    table = load("table").set_index("row")
+    metrics = load("metrics")
+    assert table.index[:5].tolist() == [
+        "spatial",
+        "temporal",
+        "discriminator",
+        "fused, without discriminator",
+        "fused",
+    ]
+    assert {"fused, weights by inverse spread", "foreground area (no learning)"} <= set(table.index)
+    assert table.loc["fused", "micro_auc"] == pytest.approx(100 * metrics["micro_auc"])
+    for row, term in zip(("spatial", "temporal", "discriminator"), TERMS, strict=True):
+        assert table.loc[row, "micro_auc"] == pytest.approx(100 * metrics[f"micro_auc_term_{term}"])
+    assert metrics["micro_auc_oracle"] >= metrics["micro_auc"] - 1e-12
+    assert metrics["micro_auc_oracle_no_discriminator"] >= metrics["micro_auc_no_discriminator"] - 1e-12
+    spread = [metrics[f"{term}_weight_inverse_spread"] for term in TERMS]
+    assert sum(spread) == pytest.approx(1)
+    html = load("report")
+    assert "fused, without discriminator" in html
+    assert "probability of being a spatial pseudo-anomaly" in html
+
+    stamps = {path: path.stat().st_mtime_ns for path in project.data_root.rglob("*/clips/*.npy")}
+    project.run("pseudo_anomaly_detector", params=PARAMS)
+    assert {path: path.stat().st_mtime_ns for path in project.data_root.rglob("*/clips/*.npy")} == stamps
