@@ -9,8 +9,8 @@ from kedro.pipeline import Pipeline
 # names only: looking them up in their registries would import torch for every command
 DETECTORS = ("lgn_net", "conv3d_ae", "lntra_patch", "lntra_skip_frame", "steal_net")
 PARTS = ("flow_conv3d_ae", "semantic_discriminator")  # of the pseudo-anomaly detector, beside conv3d_ae
-EXPERIMENTS = ("lgn_net_ablation", "pseudo_anomalies_ablation")
-PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea")
+EXPERIMENTS = ("lgn_net_ablation", "pseudo_anomalies_ablation", "lntra_table", "mask_table")
+PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea", "pseudo_anomalies_random")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -25,6 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "flownet_training": _flownet_training,
         **{name: partial(_pseudo_anomalies, name) for name in PSEUDO_ANOMALIES},
         **{model: partial(_detector, model) for model in DETECTORS},
+        "transfer": _transfer,
         "pseudo_anomaly_detector": _pseudo_anomaly_detector,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "__default__": partial(_detector, "lgn_net"),
@@ -81,6 +82,13 @@ def _pseudo_anomaly_detector() -> Pipeline:
     made = _pseudo_anomalies("pseudo_anomalies")
     wanted = made.to_outputs("pseudo_anomalies.spatial", "pseudo_anomalies.temporal")
     return _extraction() + wanted + pseudo_anomaly_detector.create_pipeline()
+
+
+def _transfer() -> Pipeline:
+    """Everything from raw data to the table of models that were trained on other data."""
+    from vad_pipeline.pipelines import transfer
+
+    return _extraction() + transfer.create_pipeline()
 
 
 def _experiment(name: str) -> Pipeline:

@@ -36,7 +36,19 @@ def load(project):
     return load
 
 
-def test_one_command_trains_three_parts_and_fuses_what_they_say(project, load):
+def test_one_command_trains_three_parts_and_fuses_them_and_transfer_scores_without_fitting(project, load, monkeypatch):
+    check_what_it_found(load)
+    stamps = pool_stamps(project)
+    project.run("pseudo_anomaly_detector", params=PARAMS)
+    assert pool_stamps(project) == stamps
+    check_transfer(project, load, monkeypatch)
+
+
+def pool_stamps(project):
+    return {path: path.stat().st_mtime_ns for path in project.data_root.rglob("*/clips/*.npy")}
+
+
+def check_what_it_found(load):
     scores = load("scores")
     assert list(scores.columns) == ["clip", "frame", *TERMS]
     tested = scores[scores["clip"].str.startswith("test")]
@@ -70,6 +82,25 @@ def test_one_command_trains_three_parts_and_fuses_what_they_say(project, load):
     assert "fused, without discriminator" in html
     assert "probability of being a spatial pseudo-anomaly" in html
 
-    stamps = {path: path.stat().st_mtime_ns for path in project.data_root.rglob("*/clips/*.npy")}
-    project.run("pseudo_anomaly_detector", params=PARAMS)
-    assert {path: path.stat().st_mtime_ns for path in project.data_root.rglob("*/clips/*.npy")} == stamps
+
+def check_transfer(project, load, monkeypatch):
+    baseline = {"frames": {"height": 32, "width": 48}, "training": TRAINING, "scoring": SCORING}
+    params = PARAMS | {name: baseline | {"model": {"width": 0.0625}} for name in ("lntra_patch", "lntra_skip_frame")}
+    for name in ("lntra_patch", "lntra_skip_frame"):
+        project.run(name, params=params)
+    trained = project.load("lntra_patch.scores", params=params)
+
+    def never(*_, **__):
+        raise AssertionError("a transferred model is not trained")
+
+    monkeypatch.setattr("vad_pipeline.pipelines.detector.nodes.train", never)
+    project.run("transfer", params=params | {"source": "scenes"})
+    table = project.load("transfer.table", params=params).set_index("row")
+    assert table.index[:3].tolist() == ["lntra_patch", "lntra_skip_frame", "pseudo_anomaly_detector"]
+    assert set(table["source"][:3]) == {"scenes"}
+    assert table["version"][:3].str.match(r"\d{4}-").all()
+    # the data set is its own source here, so that scores are those of the run that trained
+    again = project.load("transfer__lntra_patch.scores", params=params)
+    tested = trained[trained["clip"].str.startswith("test")].reset_index(drop=True)
+    assert np.allclose(again["psnr"], tested["psnr"])
+    assert table.loc["pseudo_anomaly_detector", "micro_auc"] == pytest.approx(100 * load("metrics")["micro_auc"])

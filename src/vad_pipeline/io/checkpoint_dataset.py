@@ -1,5 +1,6 @@
 """Trained models in the catalog."""
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,7 +25,11 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
         super().__init__(filepath=PurePosixPath(filepath), version=version)
 
     def load(self) -> Checkpoint:
-        return read_checkpoint(Path(self._get_load_path()))
+        """The checkpoint; ``about`` says the version that was loaded."""
+        path = Path(self._get_load_path())
+        checkpoint = read_checkpoint(path)
+        version = path.parent.name if self._version else None
+        return replace(checkpoint, about=checkpoint.about | {"version": version})
 
     def save(self, data: Checkpoint) -> None:
         path = Path(self._get_save_path())

@@ -90,7 +90,7 @@ class Conv3dNetwork(nn.Sequential):
 class Conv3dAE(Detector):
     """Training and scoring around ``Conv3dNetwork``; see ``Detector`` for the arguments."""
 
-    config_class = Config
+    config_class: ClassVar[type] = Config
     terms: ClassVar[dict[str, Term]] = {
         "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the reconstructed ninth frame, dB")
     }

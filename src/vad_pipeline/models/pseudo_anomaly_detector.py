@@ -21,13 +21,13 @@ PARTS = {"spatial": "conv3d_ae", "temporal": "flow_conv3d_ae", "discriminator": 
 
 TERMS: dict[str, Term] = {**Conv3dAE.terms, **FlowConv3dAE.terms, **SemanticDiscriminator.terms}
 
-# Rows of the table: which terms are fused, and the row of published_results.csv they are compared with.
-ROWS: dict[str, tuple[tuple[str, ...], str]] = {
-    "spatial": (("psnr",), "pseudo_anomaly_detector/spatial"),
-    "temporal": (("flow_error",), ""),
-    "discriminator": (("pseudo_probability",), ""),
-    "fused, without discriminator": (("psnr", "flow_error"), "pseudo_anomaly_detector/no_discriminator"),
-    "fused": (("psnr", "flow_error", "pseudo_probability"), "pseudo_anomaly_detector"),
+# Rows of the table: which terms are fused, and system and condition in published_results.csv that they stand beside.
+ROWS: dict[str, tuple[tuple[str, ...], tuple[str, str]]] = {
+    "spatial": (("psnr",), ("pseudo_anomaly_detector/spatial", "segmentation")),
+    "temporal": (("flow_error",), ("", "")),
+    "discriminator": (("pseudo_probability",), ("", "")),
+    "fused, without discriminator": (("psnr", "flow_error"), ("pseudo_anomaly_detector/no_discriminator", "")),
+    "fused": (("psnr", "flow_error", "pseudo_probability"), ("pseudo_anomaly_detector", "")),
 }
 
 

@@ -40,7 +40,8 @@ PEAKS = 12  # clips with a picture in the report, the most anomalous ones
 class Findings:
     """Everything a report shows; tables as docs/data_contracts.md has them.
 
-    ``rows`` are metrics of parts or variants of the model, shown below its own; ``terms`` those of its scores.
+    ``split`` is whose clips are evaluated; ``rows`` are metrics of parts or variants of the model, shown below its own;
+    ``terms`` those of its scores.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Findings:
     maps: Clips
     scoring: Scoring
     terms: Mapping[str, Term]
+    split: str = "test"
     rows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -65,7 +67,7 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
     strongest = found.scored.groupby("clip")["anomaly"].max().nlargest(PEAKS).index
     chosen = found.scored[found.scored["clip"].isin(strongest)]
     peaks = find_peaks(chosen, found.frames, found.maps, scorer, model.window(model.config))
-    baselines = trivial_metrics(found.trivial, found.labels) if len(found.labels) else {}
+    baselines = trivial_metrics(found.trivial, found.labels, split=found.split) if len(found.labels) else {}
     kinds = {
         name.removeprefix("micro_auc_kind_").replace("_", " ", 1): value
         for name, value in found.metrics.items()
@@ -113,7 +115,8 @@ def _roc_curves(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -
         table = roc_table(labelled["label"].astype(int), labelled["anomaly"])
         curves[found.model] = (table, found.metrics["micro_auc"])
         for name, metrics in baselines.items():
-            part = scored_frames(found.trivial, found.labels, {name: TRIVIAL_TERMS[name]}, {name: 1.0})
+            terms = {name: TRIVIAL_TERMS[name]}
+            part = scored_frames(found.trivial, found.labels, terms, {name: 1.0}, found.split)
             part = part[part["label"].notna()]
             curves[name.replace("_", " ")] = (
                 roc_table(part["label"].astype(int), part["anomaly"]),

@@ -6,9 +6,9 @@ whose training and scores are there already costs nothing. What is changed in sc
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,9 @@ class Row:
         model: name in the registry.
         overrides: of the model's configuration.
         published: the system or variant of ``published_results.csv`` that it is compared with, empty for none.
+        condition: of that row, where it has one.
         pseudo: namespace of the pseudo-anomalies that it trains on, empty for none.
+        colour: of its frames, empty for the model's own.
     """
 
     name: str
@@ -44,7 +46,13 @@ class Row:
     model: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     published: str = ""
+    condition: str = ""
     pseudo: str = ""
+    colour: Literal["", "gray", "rgb"] = ""
+
+    def size(self, own: FrameSize) -> FrameSize:
+        """Of its frames, given the model's own."""
+        return replace(own, colour=self.colour) if self.colour else own
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,16 @@ TABLE_COLUMNS = (
     "gap",
 )
 
+COLOURS: dict[Literal["", "gray", "rgb"], str] = {"gray": "1 channel", "rgb": "3 channels"}
+SPATIAL = {"pseudo": "inpainted", "probability": 0.4}
+LNTRA: tuple[tuple[str, str, Mapping[str, Any], str], ...] = (
+    ("conv3d_ae", "no pseudo-anomalies", {}, ""),
+    ("lntra_patch", "LNTRA, patches", {}, ""),
+    ("lntra_skip_frame", "LNTRA, skipped frames", {}, ""),
+    ("steal_net", "STEAL Net", {}, ""),
+    ("conv3d_ae", "spatial pseudo-anomalies", SPATIAL, "pseudo_anomalies"),
+)
+
 EXPERIMENTS: dict[str, Experiment] = {
     "lgn_net_ablation": Experiment(
         "lgn_net_ablation",
@@ -120,6 +138,49 @@ EXPERIMENTS: dict[str, Experiment] = {
             ),
         ),
     ),
+    "lntra_table": Experiment(
+        "lntra_table",
+        "The baselines of spatio-temporal pseudo-anomalies beside its spatial autoencoder, at one and three channels "
+        "(its Table 1; Table 2 where the evaluated split is UBnormal's validation)",
+        tuple(
+            Row(
+                f"{'spatial' if pseudo else model}_{colour}",
+                f"{title}, {channels}",
+                model,
+                overrides,
+                published="pseudo_anomaly_detector/spatial" if pseudo else model,
+                condition="segmentation" if pseudo else "",
+                pseudo=pseudo,
+                colour=colour,
+            )
+            for colour, channels in COLOURS.items()
+            for model, title, overrides, pseudo in LNTRA
+        ),
+    ),
+    "mask_table": Experiment(
+        "mask_table",
+        "Random masks or those of objects, for the spatial autoencoder alone (Table 4)",
+        (
+            Row(
+                "random",
+                "random masks",
+                "conv3d_ae",
+                SPATIAL,
+                published="pseudo_anomaly_detector/spatial",
+                condition="random",
+                pseudo="pseudo_anomalies_random",
+            ),
+            Row(
+                "objects",
+                "masks of moving objects",
+                "conv3d_ae",
+                SPATIAL,
+                published="pseudo_anomaly_detector/spatial",
+                condition="segmentation",
+                pseudo="pseudo_anomalies",
+            ),
+        ),
+    ),
 }
 
 
@@ -139,6 +200,7 @@ def run_row(
     folder: Path,
     callbacks: Sequence[Callback] = (),
     pseudo: Clips | None = None,
+    split: str = "test",
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Train, score and evaluate a row with every seed; what is finished is taken as it is.
 
@@ -153,6 +215,7 @@ def run_row(
         folder: working directory of the model; rows that differ in scoring alone share trainings there.
         callbacks: for Lightning.
         pseudo: runs of pseudo-anomalous frames, where the row trains on them.
+        split: whose clips are scored and evaluated.
 
     Returns:
         Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each.
@@ -164,17 +227,17 @@ def run_row(
     for seed in budget.seeds:
         trained = train(row.model, config, size, budget.training, seed, streams, folder, callbacks, pseudo)
         model = trained.checkpoint.build()
-        tested = [clip.fingerprint for stream in streams.values() for clip in stream.split("test").values()]
+        tested = [clip.fingerprint for stream in streams.values() for clip in stream.split(split).values()]
         finished = folder / f"scores_{fingerprint(scoring_fingerprint(model, scoring), *tested)}.parquet"
         if not finished.exists():
-            scores, maps = score_clips(model, streams, scoring, [list(streams["frames"].split("test"))], folder)
+            scores, maps = score_clips(model, streams, scoring, [list(streams["frames"].split(split))], folder)
             for job in maps.values():  # tables show no maps
                 Path(str(job.file)).unlink()
             temporary = finished.with_name(f"{finished.stem}.{os.getpid()}.partial")
             scores.to_parquet(temporary, index=False)
             temporary.replace(finished)
         scores = pd.read_parquet(finished)
-        metrics.append(evaluate(scores, labels, kind.terms, kind.fusion(config), seed=seed, lengths=lengths))
+        metrics.append(evaluate(scores, labels, kind.terms, kind.fusion(config), seed, split, lengths))
         tables.append(scores.assign(seed=seed))
     summary = pd.DataFrame(metrics)
     spread = summary.std(ddof=1) if len(summary) > 1 else summary.iloc[0] * np.nan
@@ -201,14 +264,23 @@ def table_of(
         Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer,
         gap (all per cent) and published (per cent, missing where none was printed).
     """
-    rows = [row_of_table(row.title, metrics[row.name], row.published, dataset) for row in experiment.rows]
+    rows = [
+        row_of_table(row.title, metrics[row.name], dataset, row.published, row.condition) for row in experiment.rows
+    ]
     for name, baseline in trivial.items():
-        rows.append(row_of_table(f"{name.replace('_', ' ')} (no learning)", baseline, "", dataset))
+        rows.append(row_of_table(f"{name.replace('_', ' ')} (no learning)", baseline, dataset))
     return pd.DataFrame(rows).astype({"published": "float64"})
 
 
-def row_of_table(title: str, metrics: Mapping[str, float], published: str, dataset: str) -> dict[str, Any]:
-    """One row, in per cent; ``published`` names the system in ``published_results.csv``, empty for none."""
+def row_of_table(
+    title: str,
+    metrics: Mapping[str, float],
+    dataset: str,
+    published: str = "",
+    condition: str = "",
+    trained_on: str = "",
+) -> dict[str, Any]:
+    """One row, in per cent; ``published`` and ``condition`` as in ``Row``, ``trained_on`` where that is another set."""
     values = {column: 100 * metrics.get(column, float("nan")) for column in TABLE_COLUMNS}
-    figure = published_value(published, dataset.removesuffix("_small")) if published else None
+    figure = published_value(published, dataset.removesuffix("_small"), condition=condition, trained_on=trained_on)
     return {"row": title, **values, "published": figure}

@@ -57,14 +57,15 @@ def score_node(model: str) -> Callable[..., Any]:
         config: Any,
         size: FrameSize,
         scoring: Scoring,
+        split: str,
         working_directory: Path,
         **streams: Clips,
     ) -> Any:
-        """Raw terms per frame of the test clips and of the held-out normal clips, and their error maps, if any."""
+        """Raw terms per frame of the clips to evaluate and of the held-out normal ones, and error maps, if any."""
         checkpoint.check_against(config, size)
         clips = streams[leading(streams)]
         held_out = [clip for clip in checkpoint.about["held_out"] if clip in clips]
-        groups = [group for group in (list(clips.split("test")), held_out) if group]
+        groups = [group for group in (list(clips.split(split)), held_out) if group]
         scores, maps = score_clips(checkpoint.build(), streams, scoring, groups, working_directory)
         return (scores, maps) if MODELS[model].has_maps else scores
 
@@ -76,24 +77,24 @@ def evaluate_node(model: str) -> Callable[..., Any]:
     """The node function that evaluates ``model``."""
 
     def evaluate_scores(
-        scores: pd.DataFrame, labels: pd.DataFrame, frames: Clips, config: Any, seed: int, protocol: str
+        scores: pd.DataFrame, labels: pd.DataFrame, frames: Clips, config: Any, seed: int, protocol: str, split: str
     ) -> tuple[dict[str, float], pd.DataFrame]:
         """Metrics under the headline protocol and beside it; and the regularity of every scored frame."""
         kind = MODELS[model]
         weights = kind.fusion(config)
         lengths = {clip: len(stored) for clip, stored in frames.items()}
-        metrics = evaluate(scores, labels, kind.terms, weights, seed=seed, lengths=lengths)
+        metrics = evaluate(scores, labels, kind.terms, weights, seed, split, lengths)
         if oracle_wanted(protocol):
-            metrics |= oracle_metrics(scores, labels, kind.terms, weights)
-        return metrics, scored_frames(scores, labels, kind.terms, weights)
+            metrics |= oracle_metrics(scores, labels, kind.terms, weights, split)
+        return metrics, scored_frames(scores, labels, kind.terms, weights, split)
 
     evaluate_scores.__annotations__["config"] = MODELS[model].config_class
     return evaluate_scores
 
 
-def score_trivial_baselines(native_frames: Clips) -> pd.DataFrame:
-    """Frame difference, foreground area and brightness of the test frames: what takes no learning."""
-    return trivial_scores(native_frames)
+def score_trivial_baselines(native_frames: Clips, split: str) -> pd.DataFrame:
+    """Frame difference, foreground area and brightness of the frames to evaluate: what takes no learning."""
+    return trivial_scores(native_frames, split)
 
 
 def report_node(model: str) -> Callable[..., Any]:
@@ -110,12 +111,25 @@ def report_node(model: str) -> Callable[..., Any]:
         maps: Clips,
         scoring: Scoring,
         dataset: str,
+        split: str,
     ) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
         """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them."""
         terms = MODELS[model].terms
         return draw_report(
             Findings(
-                model, dataset, metrics, scored, trivial, labels, checkpoint, history, frames, maps, scoring, terms
+                model,
+                dataset,
+                metrics,
+                scored,
+                trivial,
+                labels,
+                checkpoint,
+                history,
+                frames,
+                maps,
+                scoring,
+                terms,
+                split,
             )
         )
 

@@ -15,7 +15,7 @@ def create_pipeline(model: str) -> Pipeline:
         *train_and_score(model, model, {"frames": "frames"}),
         Node(
             nodes.evaluate_node(model),
-            ["scores", "labels", "frames", "params:model", "params:seed", "params:protocol"],
+            ["scores", "labels", "frames", "params:model", "params:seed", "params:protocol", "params:eval_split"],
             ["metrics", "scored_frames"],
             name="evaluate",
         ),
@@ -32,6 +32,7 @@ def create_pipeline(model: str) -> Pipeline:
                 "maps",
                 "params:scoring",
                 "params:dataset",
+                "params:eval_split",
             ],
             ["regularity_figure", "peaks_figure", "roc_figure", "kinds_figure", "learning_curves_figure", "report"],
             name="report",
@@ -40,7 +41,7 @@ def create_pipeline(model: str) -> Pipeline:
     return trivial_baselines() + Pipeline(
         steps,
         inputs={"native_frames": "frames", "labels": "labels", "trivial_scores": "trivial_scores"},
-        parameters={"params:seed", "params:dataset", "params:protocol"},
+        parameters={"params:seed", "params:dataset", "params:protocol", "params:eval_split"},
         namespace=model,
     )
 
@@ -66,7 +67,13 @@ def train_and_score(
         Node(nodes.train_node(model, namespace), learns, ["checkpoint", "history"], name="train"),
         Node(
             nodes.score_node(model),
-            {**shared, "checkpoint": "checkpoint", "scoring": "params:scoring", **streams},
+            {
+                **shared,
+                "checkpoint": "checkpoint",
+                "scoring": "params:scoring",
+                "split": "params:eval_split",
+                **streams,
+            },
             scored if len(scored) > 1 else scored[0],
             name="score",
         ),
@@ -75,5 +82,6 @@ def train_and_score(
 
 def trivial_baselines() -> Pipeline:
     """Scores that take no learning, once per data set; every table shows them."""
-    node = Node(nodes.score_trivial_baselines, "frames", "trivial_scores", name="score_trivial_baselines")
+    reads = ["frames", "params:eval_split"]
+    node = Node(nodes.score_trivial_baselines, reads, "trivial_scores", name="score_trivial_baselines")
     return Pipeline([node])

@@ -7,12 +7,23 @@ from typing import Any
 import pandas as pd
 
 from vad_pipeline.hooks import live_curves
+from vad_pipeline.io.clip_job import ClipJob
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import MODELS
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics
-from vad_pipeline.sources.resize import FrameSize
+from vad_pipeline.sources.resize import FrameSize, resize_jobs
 from vad_pipeline.training.experiments import Budget, Experiment, Row, run_row, table_of
+
+
+def resize_node(row: Row) -> Callable[..., Any]:
+    """The node function that makes clips as a row reads them."""
+
+    def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
+        """Frames of the model's size and the row's colour, uint8 (T, height, width, channels)."""
+        return resize_jobs(native_frames, row.size(size))
+
+    return resize_frames
 
 
 def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
@@ -26,6 +37,7 @@ def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
         scoring: Scoring,
         budget: Budget,
         working_directory: Path,
+        split: str,
         pseudo: Clips | None = None,
     ) -> tuple[pd.DataFrame, dict[str, float]]:
         """Raw terms per frame and seed, and metrics averaged over seeds."""
@@ -33,7 +45,7 @@ def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
         return run_row(
             row,
             config,
-            size,
+            row.size(size),
             budget,
             scoring,
             {"frames": frames},
@@ -41,6 +53,7 @@ def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
             working_directory,
             [curves] if curves else [],
             pseudo,
+            split,
         )
 
     # Kedro builds the typed configuration from this annotation; functools.partial would lose it
@@ -51,9 +64,11 @@ def row_node(experiment: Experiment, row: Row) -> Callable[..., Any]:
 def table_node(experiment: Experiment) -> Callable[..., Any]:
     """The node function that puts the rows together."""
 
-    def tabulate_rows(dataset: str, labels: pd.DataFrame, trivial: pd.DataFrame, *metrics: Any) -> pd.DataFrame:
+    def tabulate_rows(
+        dataset: str, split: str, labels: pd.DataFrame, trivial: pd.DataFrame, *metrics: Any
+    ) -> pd.DataFrame:
         """The experiment's table, trivial baselines and published figures beside it."""
         named = {row.name: measured for row, measured in zip(experiment.rows, metrics, strict=True)}
-        return table_of(experiment, named, trivial_metrics(trivial, labels), dataset)
+        return table_of(experiment, named, trivial_metrics(trivial, labels, split=split), dataset)
 
     return tabulate_rows

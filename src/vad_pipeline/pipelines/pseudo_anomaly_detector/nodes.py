@@ -37,13 +37,14 @@ def evaluate_fusion(
     spatial: Checkpoint,
     seed: int,
     protocol: str,
+    split: str,
     dataset: str,
 ) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame]:
     """Metrics of the headline (equal weights); a table of parts and fusions; the regularity of every scored frame."""
     lengths = {clip: len(stored) for clip, stored in frames.items()}
     rows = {}
     for name, (terms, published) in ROWS.items():
-        rows[name] = (evaluate(scores, labels, TERMS, equal_weights(terms), seed=seed, lengths=lengths), published)
+        rows[name] = (evaluate(scores, labels, TERMS, equal_weights(terms), seed, split, lengths), published)
     metrics = dict(rows[HEADLINE][0])
     for name, (terms, _) in ROWS.items():
         if len(terms) < 2:
@@ -52,18 +53,22 @@ def evaluate_fusion(
         metrics[f"micro_auc{key}"] = rows[name][0]["micro_auc"]
         if held_out := [clip for clip in spatial.about["held_out"] if clip in set(scores["clip"])]:
             weights = inverse_spread(scores, TERMS, terms, held_out)
-            measured = evaluate(scores, labels, TERMS, weights, seed=seed, lengths=lengths)
-            rows[f"{name}, weights by inverse spread"] = measured, ""
+            measured = evaluate(scores, labels, TERMS, weights, seed, split, lengths)
+            rows[f"{name}, weights by inverse spread"] = measured, ("", "")
             metrics[f"micro_auc_inverse_spread{key}"] = measured["micro_auc"]
             metrics |= {f"{term}_weight_inverse_spread{key}": weight for term, weight in weights.items()}
         if oracle_wanted(protocol):
-            best = oracle_metrics(scores, labels, TERMS, equal_weights(terms))
+            best = oracle_metrics(scores, labels, TERMS, equal_weights(terms), split)
             metrics |= {f"{metric}{key}": value for metric, value in best.items()}
-    table = [row_of_table(name, measured, published, dataset) for name, (measured, published) in rows.items()]
-    baselines = trivial_metrics(trivial, labels) if len(labels) else {}
-    table += [row_of_table(f"{name.replace('_', ' ')} (no learning)", m, "", dataset) for name, m in baselines.items()]
+    table = [row_of_table(name, measured, dataset, *published) for name, (measured, published) in rows.items()]
+    baselines = trivial_metrics(trivial, labels, split=split) if len(labels) else {}
+    table += [row_of_table(f"{name.replace('_', ' ')} (no learning)", m, dataset) for name, m in baselines.items()]
     weights = equal_weights(ROWS[HEADLINE][0])
-    return metrics, pd.DataFrame(table).astype({"published": "float64"}), scored_frames(scores, labels, TERMS, weights)
+    return (
+        metrics,
+        pd.DataFrame(table).astype({"published": "float64"}),
+        scored_frames(scores, labels, TERMS, weights, split),
+    )
 
 
 def report_fusion(
@@ -78,6 +83,7 @@ def report_fusion(
     maps: Clips,
     scoring: Scoring,
     dataset: str,
+    split: str,
 ) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
     """Figures and HTML report; pictures and error maps are the spatial autoencoder's."""
     known = [name for name in table["row"] if not name.endswith("(no learning)") and name != HEADLINE]
@@ -88,6 +94,19 @@ def report_fusion(
     name = "pseudo_anomaly_detector"
     return draw_report(
         Findings(
-            name, dataset, metrics, scored, trivial, labels, checkpoint, history, frames, maps, scoring, TERMS, rows
+            name,
+            dataset,
+            metrics,
+            scored,
+            trivial,
+            labels,
+            checkpoint,
+            history,
+            frames,
+            maps,
+            scoring,
+            TERMS,
+            split,
+            rows,
         )
     )

@@ -8,6 +8,7 @@ from vad_pipeline.pipelines.detector.pipeline import train_and_score, trivial_ba
 from vad_pipeline.pipelines.pseudo_anomaly_detector import nodes
 
 NAME = "pseudo_anomaly_detector"
+SHARED = {name: name for name in ("params:seed", "params:eval_split")}
 
 
 def create_pipeline(pseudo: str = "pseudo_anomalies") -> Pipeline:
@@ -33,6 +34,7 @@ def create_pipeline(pseudo: str = "pseudo_anomalies") -> Pipeline:
                 "spatial_checkpoint",
                 "params:seed",
                 "params:protocol",
+                "params:eval_split",
                 "params:dataset",
             ],
             ["metrics", "table", "scored_frames"],
@@ -52,6 +54,7 @@ def create_pipeline(pseudo: str = "pseudo_anomalies") -> Pipeline:
                 "spatial_maps",
                 "params:scoring",
                 "params:dataset",
+                "params:eval_split",
             ],
             ["regularity_figure", "peaks_figure", "roc_figure", "kinds_figure", "learning_curves_figure", "report"],
             name="report",
@@ -59,7 +62,7 @@ def create_pipeline(pseudo: str = "pseudo_anomalies") -> Pipeline:
     ]
     of_parts = {f"{part}_scores": f"{NAME}.{part}.scores" for part in PARTS}
     of_parts |= {f"spatial_{name}": f"{NAME}.spatial.{name}" for name in ("checkpoint", "history", "frames", "maps")}
-    shared = {name: name for name in ("params:seed", "params:dataset", "params:protocol")}
+    shared = {name: name for name in ("params:seed", "params:dataset", "params:protocol", "params:eval_split")}
     fused = Pipeline(
         join,
         inputs={"native_frames": "frames", "labels": "labels", "trivial_scores": "trivial_scores", **of_parts},
@@ -78,7 +81,7 @@ def _spatial(pseudo: str) -> Pipeline:
         *train_and_score(PARTS["spatial"], name, {"frames": "frames"}, "pseudo_frames"),
     ]
     inputs = {"native_frames": "frames", "pseudo_native": f"{pseudo}.spatial"}
-    return Pipeline(steps, inputs=inputs, parameters={"params:seed"}, namespace=name)
+    return Pipeline(steps, inputs=inputs, parameters=SHARED, namespace=name)
 
 
 def _temporal(pseudo: str) -> Pipeline:
@@ -86,7 +89,7 @@ def _temporal(pseudo: str) -> Pipeline:
     name = f"{NAME}.temporal"
     steps = train_and_score(PARTS["temporal"], name, {"frames": "frames", "flow": "flow"}, "pseudo_flow")
     inputs = {"frames": "frames", "flow": "flow_tvl1", "pseudo_flow": f"{pseudo}.temporal"}
-    parameters = {"params:seed": "params:seed", "params:frames": "params:optical_flow.frames"}
+    parameters = {**SHARED, "params:frames": "params:optical_flow.frames"}
     return Pipeline(steps, inputs=inputs, parameters=parameters, namespace=name)
 
 
@@ -100,5 +103,5 @@ def _discriminator(pseudo: str) -> Pipeline:
         *train_and_score(PARTS["discriminator"], name, {"features": "features"}, "pseudo_features"),
     ]
     inputs = {"frames": "frames", "pseudo_frames": f"{pseudo}.spatial"}
-    parameters = {"params:seed": "params:seed", "params:frames": "params:optical_flow.frames"}
+    parameters = {**SHARED, "params:frames": "params:optical_flow.frames"}
     return Pipeline(steps, inputs=inputs, parameters=parameters, namespace=name)

@@ -1,0 +1,95 @@
+"""Nodes that score with a model of another data set; nothing is fitted, calibrated or chosen here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vad_pipeline.evaluation.evaluate import evaluate
+from vad_pipeline.evaluation.fusion import join_scores
+from vad_pipeline.features.stored_features import feature_jobs
+from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
+from vad_pipeline.io.clip_job import ClipJob
+from vad_pipeline.io.clips import Clips
+from vad_pipeline.models import MODELS
+from vad_pipeline.models.pseudo_anomaly_detector import ROWS, TERMS, equal_weights
+from vad_pipeline.scoring.score import Scoring, score_clips
+from vad_pipeline.scoring.trivial_baselines import trivial_metrics
+from vad_pipeline.sources.resize import FrameSize, resize_jobs
+from vad_pipeline.training.checkpoint import Checkpoint
+from vad_pipeline.training.experiments import row_of_table
+from vad_pipeline.training.windows import leading
+
+
+def resize_frames(native_frames: Clips, checkpoint: Checkpoint, split: str) -> dict[str, ClipJob]:
+    """The frames to evaluate, as the model was trained to read them."""
+    return resize_jobs(native_frames.split(split), FrameSize(**checkpoint.frames))
+
+
+def estimate_flow(frames: Clips, config: TVL1) -> dict[str, ClipJob]:
+    """TV-L1 flow at the size that the model was trained at."""
+    return tvl1_jobs(frames, config)
+
+
+def describe_frames(native_frames: Clips, checkpoint: Checkpoint, scoring: Scoring, split: str) -> dict[str, ClipJob]:
+    """Features by the network that the model was trained with."""
+    config = checkpoint.build().config
+    return feature_jobs(native_frames.split(split), config.features, scoring.options().device)
+
+
+def score_transferred(checkpoint: Checkpoint, scoring: Scoring, working_directory: Path, **streams: Clips) -> Any:
+    """Raw terms per frame."""
+    clips = list(streams[leading(streams)])
+    scores, maps = score_clips(checkpoint.build(), streams, scoring, [clips], working_directory)
+    for job in maps.values():  # the table shows no maps
+        Path(str(job.file)).unlink()
+    return scores
+
+
+def evaluate_node(model: str) -> Callable[..., dict[str, float]]:
+    """The node function that evaluates a single detector."""
+
+    def evaluate_transferred(
+        scores: pd.DataFrame, labels: pd.DataFrame, native_frames: Clips, checkpoint: Checkpoint, seed: int, split: str
+    ) -> dict[str, float]:
+        """Metrics under the headline protocol."""
+        weights = MODELS[model].fusion(checkpoint.build().config)
+        lengths = {clip: len(stored) for clip, stored in native_frames.items()}
+        return evaluate(scores, labels, MODELS[model].terms, weights, seed, split, lengths)
+
+    return evaluate_transferred
+
+
+def evaluate_fused(
+    spatial: pd.DataFrame,
+    temporal: pd.DataFrame,
+    discriminator: pd.DataFrame,
+    labels: pd.DataFrame,
+    native_frames: Clips,
+    seed: int,
+    split: str,
+) -> dict[str, float]:
+    """Metrics of the pseudo-anomaly detector with equal weights."""
+    scores = join_scores([spatial, temporal, discriminator])
+    lengths = {clip: len(stored) for clip, stored in native_frames.items()}
+    return evaluate(scores, labels, TERMS, equal_weights(ROWS["fused"][0]), seed, split, lengths)
+
+
+def tabulate_node(systems: tuple[str, ...]) -> Callable[..., pd.DataFrame]:
+    """The node function that puts the systems' rows together."""
+
+    def tabulate_transfer(
+        source: str, dataset: str, split: str, labels: pd.DataFrame, trivial: pd.DataFrame, *inputs: Any
+    ) -> pd.DataFrame:
+        """Systems trained elsewhere, trivial baselines and published figures; ``source`` says where and which."""
+        metrics, checkpoints = inputs[: len(systems)], inputs[len(systems) :]
+        rows = []
+        for system, measured, checkpoint in zip(systems, metrics, checkpoints, strict=True):
+            row = row_of_table(system, measured, dataset, system, trained_on=source.removesuffix("_small"))
+            rows.append(row | {"source": source, "version": str(checkpoint.about["version"])})
+        for name, measured in trivial_metrics(trivial, labels, split=split).items():
+            rows.append(row_of_table(f"{name.replace('_', ' ')} (no learning)", measured, dataset))
+        return pd.DataFrame(rows).astype({"published": "float64"})
+
+    return tabulate_transfer
