@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from measure import compare, machine
+from measure import compare, machine, settle_batch_norm
 
 from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.layers import memory
@@ -44,11 +44,7 @@ def main() -> None:
     print(machine())
     torch.manual_seed(0)
     model = LGNNet(Config(width=width, gamma=0.0), colours=3)
-    with torch.no_grad():  # batch norm as after training rather than the identity
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr,operator]
-                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr,operator]
+    settle_batch_norm(model)
     model = model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     frames = np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8)
     results: dict[str, np.ndarray] = {}

@@ -172,7 +172,7 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
     if not kind.has_maps:
         return
     seen = streams[kind.streams[-1]]["test/0"].array()[: window.length]
-    predicted = trained.checkpoint.build().scorer(Scoring(accelerator="cpu").options()).predict(seen)
+    predicted = trained.checkpoint.build().scorer(Scoring(accelerator="cpu").options()).predict(seen, window.target)
     assert predicted.shape == (16, 32, 1 if kind.streams == ("frames",) else 3)
     assert predicted.dtype == np.uint8
 

@@ -81,6 +81,25 @@ def test_a_frame_is_scored_as_the_ninth_of_its_window(batch):
     assert np.allclose(-10 * np.log10(maps.astype(float).mean(axis=(1, 2))), psnr, atol=0.02)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 100])
+@pytest.mark.parametrize("n_frames", [16, 37, 48])
+def test_windows_apart_score_every_frame_once_by_its_own_position(batch, n_frames):
+    torch.manual_seed(0)
+    config = Config(width=0.0625, windows="apart")
+    model = Conv3dAE(config, 1).eval()
+    frames = np.random.default_rng(0).integers(0, 256, (n_frames, 16, 32, 1), dtype=np.uint8)
+    scored = list(model.scorer(ScoringOptions(batch=batch)).clip({"frames": frames}))
+    numbers = np.concatenate([part.frames for part in scored])
+    assert numbers.tolist() == list(range(n_frames)) == list(Conv3dAE.window(config).scored(n_frames))
+    psnr = np.concatenate([part.terms["psnr"] for part in scored])
+    for number in numbers:
+        start, position = Conv3dAE.window(config).place(int(number), n_frames)
+        window = torch.from_numpy(frames[start : start + 16][None]).movedim(-1, 2) / 127.5 - 1
+        with torch.no_grad():
+            error = (model(window)[0, position] - window[0, position]).square().mean() / 4
+        assert psnr[number] == pytest.approx(float(-10 * torch.log10(error)), abs=1e-4)
+
+
 def test_1830_frames_of_ped2_are_scored():
     lengths = [180, 180, 150, 180, 150, 180, 180, 180, 120, 150, 180, 180]
     assert sum(len(Conv3dAE.window(Config()).scored(length)) for length in lengths) == 1830

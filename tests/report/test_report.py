@@ -65,7 +65,7 @@ def test_a_peak_is_the_frame_with_the_highest_anomaly(store_clips):
         def clip(self, streams):
             yield from ()
 
-        def predict(self, window):
+        def predict(self, window, position):
             return window[0]
 
     peaks = find_peaks(scored(), frames, maps, Stub(), Window(5, 4))

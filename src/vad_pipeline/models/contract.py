@@ -22,18 +22,45 @@ class Window:
     Attributes:
         length: frames in a window.
         target: position in the window of the frame that is scored.
+        apart: windows do not overlap and score all of their frames; the last one ends with the clip.
     """
 
     length: int
     target: int
+    apart: bool = False
 
     def scored(self, n_frames: int) -> range:
-        """Frames of a clip that get a score when windows start at every frame (spec 1.2).
+        """Frames of a clip that get a score (spec 1.2); without ``apart`` windows start at every frame.
 
-        >>> len(Window(5, 4).scored(180)), len(Window(16, 8).scored(180))
-        (176, 165)
+        >>> len(Window(5, 4).scored(180)), len(Window(16, 8).scored(180)), len(Window(16, 8, apart=True).scored(180))
+        (176, 165, 180)
         """
+        if self.apart:
+            return range(n_frames if n_frames >= self.length else 0)
         return range(self.target, n_frames - self.length + self.target + 1)
+
+    def starts(self, n_frames: int) -> range | list[int]:
+        """First frames of the windows of a clip.
+
+        >>> list(Window(5, 4).starts(7)), Window(16, 8, apart=True).starts(40)
+        ([0, 1, 2], [0, 16, 24])
+        """
+        last = n_frames - self.length
+        if not self.apart or last < 0:
+            return range(last + 1)
+        return sorted({*range(0, last + 1, self.length), last})
+
+    def place(self, frame: int, n_frames: int) -> tuple[int, int]:
+        """Start of the window that scores a frame, and the frame's position in it.
+
+        >>> Window(5, 4).place(9, 40), Window(16, 8, apart=True).place(37, 40), Window(16, 8, apart=True).place(20, 40)
+        ((5, 4), (24, 13), (16, 4))
+        """
+        if not self.apart:
+            return frame - self.target, self.target
+        start = frame - frame % self.length
+        start = start if start + self.length <= n_frames else n_frames - self.length
+        return start, frame - start
 
 
 @dataclass(frozen=True)
@@ -93,11 +120,12 @@ class Scorer(Protocol):
         """Score one clip; streams are memory-mapped arrays (T, ...), of which only a window at a time is held."""
         ...
 
-    def predict(self, frames: np.ndarray) -> np.ndarray:
-        """What the model expects of a window's target frame, for figures.
+    def predict(self, frames: np.ndarray, position: int) -> np.ndarray:
+        """What the model expects of a window's frame, for figures.
 
         Args:
             frames: uint8 (length, H, W, C), a whole window.
+            position: of the frame in it, ``Window.place``'s.
 
         Returns:
             uint8 (H, W, C).

@@ -12,8 +12,9 @@ are therefore replaced by pseudo-anomalies, whose answer is still the normal win
 The registry lists it once for each baseline; what differs is in their parameters.
 
 Left open and chosen here: the loss averages over all sixteen frames, not only the scored one; error maps are those of
-the ninth frame, averaged over channels and 4x4 pixels; windows start at every frame, as in LNTRA's code, although the
-paper's text says they do not overlap; ``width`` scales all channels, 1 is the published network.
+the scored frame, averaged over channels and 4x4 pixels; windows start at every frame, as in LNTRA's code, although the
+paper's text says they do not overlap (``windows: apart``, which scores all of their frames); ``width`` scales all
+channels, 1 is the published network.
 """
 
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
 from vad_pipeline.training.windows import scale_frames
 
 LENGTH, TARGET = 16, 8  # frames of a window, and which of them is scored
+Windows = Literal["sliding", "apart"]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -53,6 +55,8 @@ class Config:
         probability: of each window; the papers' are 0.4 (inpainted), 0.2 (patch, skip_frame) and 0.01 (steal).
         patch, skip_frame: how those are made.
         intruders: folder of images that patches are cut from; null takes procedural textures.
+        windows: ``sliding`` scores every frame as the ninth of its window; ``apart`` every frame of windows that do not
+            overlap by its own position, at a sixteenth of the work.
     """
 
     width: float = Field(default=1.0, gt=0)
@@ -61,6 +65,7 @@ class Config:
     patch: Patch = Field(default_factory=Patch)
     skip_frame: SkipFrame = Field(default_factory=SkipFrame)
     intruders: str | None = None
+    windows: Windows = "sliding"
 
 
 class Conv3dNetwork(nn.Sequential):
@@ -96,6 +101,7 @@ class Conv3dAE(Detector):
     }
     has_maps = True
     size_multiple = 16
+    scoring_only = frozenset({"windows"})
     stream: ClassVar[str] = "frames"  # what is reconstructed, and what pseudo-anomalies replace
 
     def __init__(self, config: Config, colours: int = 3, learning_rate: float = 1e-4, epochs: int = 25):
@@ -123,7 +129,7 @@ class Conv3dAE(Detector):
 
     @staticmethod
     def window(config: Config) -> Window:
-        return Window(LENGTH, TARGET)
+        return Window(LENGTH, TARGET, apart=config.windows == "apart")
 
     @staticmethod
     def fusion(config: Config) -> dict[str, float]:
@@ -184,23 +190,32 @@ class Conv3dScorer:
     @torch.inference_mode()
     def clip(self, streams: dict[str, np.ndarray]) -> Iterator[ScoredBatch]:
         stored, n_frames = streams[self.model.stream], len(streams["frames"])
-        last = n_frames - LENGTH + 1
-        for start in range(0, last, self.options.batch):
-            stop = min(start + self.options.batch, last)
-            rows = np.minimum(
-                np.arange(start, stop + LENGTH - 1), len(stored) - 1
-            )  # flow has a row less: repeat its last
-            images = self._images(stored[rows])
-            windows = torch.stack([images[i : i + LENGTH] for i in range(stop - start)])
-            error = (self._reconstructed(windows)[:, TARGET] - windows[:, TARGET]).square()
+        window = self.model.window(self.model.config)
+        starts = np.array(window.starts(n_frames), int)
+        scored = 0  # frames before this one have their score
+        for first in range(0, len(starts), self.options.batch):
+            some = starts[first : first + self.options.batch]
+            rows = np.arange(some[0], some[-1] + LENGTH)
+            images = self._images(stored[np.minimum(rows, len(stored) - 1)])  # flow has a row less: repeat its last
+            windows = torch.stack([images[start - some[0] :][:LENGTH] for start in some])
+            output = self._reconstructed(windows)
+            if window.apart:
+                numbers = some[:, None] + np.arange(LENGTH)
+                new = numbers >= np.maximum(scored, np.concatenate([[0], some[:-1] + LENGTH]))[:, None]
+                frames, scored = numbers[new], int(some[-1]) + LENGTH
+                chosen = torch.from_numpy(new).to(output.device)
+                error = (output[chosen] - windows[chosen]).square()
+            else:
+                frames = some + TARGET
+                error = (output[:, TARGET] - windows[:, TARGET]).square()
             terms = {name: values.cpu().double().numpy() for name, values in self.model.scores(error).items()}
             maps = F.avg_pool2d(error.mean(1, keepdim=True) / 4, 4)[:, 0].half()
-            yield ScoredBatch(np.arange(start + TARGET, stop + TARGET), terms, maps.cpu().numpy())
+            yield ScoredBatch(frames, terms, maps.cpu().numpy())
 
     @torch.inference_mode()
-    def predict(self, frames: np.ndarray) -> np.ndarray:
-        """The reconstructed ninth frame of a window; see ``Scorer.predict``."""
-        return self.model.picture(self._reconstructed(self._images(frames)[None])[0, TARGET])
+    def predict(self, frames: np.ndarray, position: int) -> np.ndarray:
+        """The reconstructed frame of a window; see ``Scorer.predict``."""
+        return self.model.picture(self._reconstructed(self._images(frames)[None])[0, position])
 
     def _images(self, stored: np.ndarray) -> Tensor:
         """Rows of the stream (n, H, W, C) as the network reads them, float32 (n, channels, H, W)."""

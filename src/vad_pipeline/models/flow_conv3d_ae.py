@@ -20,8 +20,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from vad_pipeline.flow.representation import LIMIT, Representation, flow_of, hsv_picture, represent
-from vad_pipeline.models.contract import PseudoAnomalies, Term, Window
-from vad_pipeline.models.conv3d_ae import LENGTH, TARGET, Conv3dAE
+from vad_pipeline.models.contract import PseudoAnomalies, Term
+from vad_pipeline.models.conv3d_ae import Conv3dAE, Windows
 from vad_pipeline.training.windows import scale_frames
 
 
@@ -35,6 +35,7 @@ class Config:
         probability: of each window, p_t in the paper.
         representation: what the network sees of flow, see ``flow/representation.py``.
         limit: pixels of flow that stand for 1.
+        windows: as the spatial autoencoder's.
     """
 
     width: float = Field(default=1.0, gt=0)
@@ -42,6 +43,7 @@ class Config:
     probability: float = Field(default=0.5, ge=0, le=1)
     representation: Representation = "uv_magnitude"
     limit: float = Field(default=LIMIT, gt=0)
+    windows: Windows = "sliding"
 
 
 class FlowConv3dAE(Conv3dAE):
@@ -57,10 +59,6 @@ class FlowConv3dAE(Conv3dAE):
     @staticmethod
     def channels(config: Config, colours: int) -> int:  # type: ignore[override]
         return 2 if config.representation == "uv" else 3
-
-    @staticmethod
-    def window(config: Config) -> Window:  # type: ignore[override]
-        return Window(LENGTH, TARGET)
 
     @staticmethod
     def fusion(config: Config) -> dict[str, float]:  # type: ignore[override]

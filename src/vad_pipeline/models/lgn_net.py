@@ -287,7 +287,7 @@ class LGNScorer:
         return {name: values.cpu().double().numpy() for name, values in terms.items()}, maps.cpu().numpy()
 
     @torch.inference_mode()
-    def predict(self, frames: np.ndarray) -> np.ndarray:
+    def predict(self, frames: np.ndarray, position: int = INPUTS) -> np.ndarray:
         """The predicted fifth frame of a window; see ``Scorer.predict``."""
         images = self._images(frames[:INPUTS]).to(self.dtype)
         local = self.network.local_features(self.network.frame_gates(images)[:, None])

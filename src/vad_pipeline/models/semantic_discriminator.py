@@ -144,6 +144,6 @@ class DiscriminatorScorer:
             probability = self.model(vectors).sigmoid().cpu().double().numpy()
             yield ScoredBatch(frames, {"pseudo_probability": probability})
 
-    def predict(self, frames: np.ndarray) -> np.ndarray:
+    def predict(self, frames: np.ndarray, position: int) -> np.ndarray:
         """It expects no picture: the frame itself; see ``Scorer.predict``."""
-        return frames[self.window.target]
+        return frames[position]

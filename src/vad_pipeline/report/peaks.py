@@ -51,9 +51,9 @@ def find_peaks(scored: pd.DataFrame, frames: Clips, maps: Clips, scorer: Scorer,
         part = scored[scored["clip"] == clip].reset_index(drop=True)
         row = int(part["anomaly"].argmax())
         number = int(part.loc[row, "frame"])
-        start = number - window.target
+        start, position = window.place(number, len(frames[clip]))
         images = frames[clip].array()[start : start + window.length]
-        frame = np.array(images[window.target])
+        frame = np.array(images[position])
         error = box = None
         if clip in maps:
             error = enlarged(maps[clip].array()[row].astype(np.float32), frame.shape[:2])
@@ -64,7 +64,7 @@ def find_peaks(scored: pd.DataFrame, frames: Clips, maps: Clips, scorer: Scorer,
                 clip=str(clip),
                 number=number,
                 frame=frame,
-                prediction=scorer.predict(images),
+                prediction=scorer.predict(images, position),
                 error=error,
                 box=box,
                 abnormal=None if pd.isna(label) else bool(label),
