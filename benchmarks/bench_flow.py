@@ -42,10 +42,10 @@ def frames() -> np.ndarray:
     return np.stack([resize(frame, SIZE) for frame in native])
 
 
-def in_batches(network: FlowNet, clip: np.ndarray, batch: int, bf16: bool) -> None:
+def in_batches(network: FlowNet, clip: np.ndarray, batch: int, bf16: bool, magnify: int = 1) -> None:
     for first in range(0, PAIRS, batch):
         last = min(first + batch, PAIRS)
-        estimate(network, clip[first:last], clip[first + 1 : last + 1], bf16=bf16)
+        estimate(network, clip[first:last], clip[first + 1 : last + 1], bf16=bf16, magnify=magnify)
 
 
 def flow_of_length(n: int) -> None:
@@ -83,6 +83,10 @@ def main() -> None:
             for batch in (1, 8):
                 name = f"{title}, {'bf16' if bf16 else 'fp32'}, batch {batch}"
                 ways[name] = (PAIRS, partial(in_batches, network, clip, batch, bf16))
+    ways["the quarter, enlarged twice (default), bf16, batch 8"] = (
+        PAIRS,
+        partial(in_batches, quarter, clip, 8, True, magnify=2),
+    )
     for name, (pairs, work) in ways.items():
         work()
         print(f"{name}: {pairs / min(seconds(work) for _ in range(3)):.1f} pairs/s", flush=True)

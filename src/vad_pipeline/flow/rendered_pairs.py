@@ -55,10 +55,12 @@ class RenderedPairs:
         compressed: share of pairs with the artefacts of JPEG compression.
         contrast: grey levels, lowest and highest standard deviation of a procedural surface's pattern.
         flat: share of procedural surfaces without any pattern.
-        warm_up: the first pairs, numbered below this, are easy: strong patterns, no noise, and by turns a whole picture
-            that moves and large things that move before a standing background. From small motions of faint surfaces
+        warm_up: the first pairs, numbered below this, are easy: strong patterns, no noise; in one of three the whole
+            picture moves, in the others large things before a standing background. From small motions of faint surfaces
             alone a network learns for a long time that nothing moves; from whole pictures alone, that everything moves
             alike.
+        easy: share of the later pairs that are easy, too; those held out never are. Without them a network
+            forgets things that move on their own: where it cannot be sure, no motion costs it least.
     """
 
     height: int = Field(default=128, ge=32, le=4096)
@@ -73,6 +75,7 @@ class RenderedPairs:
     contrast: tuple[float, float] = (4.0, 45.0)
     flat: float = Field(default=0.1, ge=0, le=1)
     warm_up: int = Field(default=0, ge=0)
+    easy: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -85,8 +88,8 @@ class RenderedPairs:
         return self
 
     def eased(self, number: int) -> Self:
-        """What pair ``number`` looks like in the warm-up."""
-        whole = number % 2 == 0
+        """What pair ``number`` looks like if it is easy."""
+        whole = number % 3 == 0
         most = self.objects[1]
         return replace(
             self,
@@ -135,7 +138,7 @@ def render_pair(config: RenderedPairs, seed: int, number: int, textures: Sequenc
                 f"texture {index}: {frame.dtype} {frame.shape}, must be uint8 (H, W), (H, W, 1) or (H, W, 3)"
             )
     random = Random(f"{seed} {number}")
-    easy = number < config.warm_up
+    easy = number < config.warm_up or (number < HELD_OUT and config.easy > random.random())
     if easy:
         config = config.eased(number)
     scene = _Scene(config, random, pattern_pool(seed, number >= HELD_OUT), textures, easy)
