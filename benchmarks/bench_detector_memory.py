@@ -1,4 +1,4 @@
-"""Anonymous memory of training and of scoring LGN-Net against the length of the clips.
+"""Anonymous memory of training and of scoring detectors against the length of the clips.
 
     python benchmarks/bench_detector_memory.py
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,15 @@ from measure import machine, peak_anonymous_mib
 from vad_pipeline.io.clip_job import ClipJob
 from vad_pipeline.io.clip_pool import ClipPool, Parallel
 from vad_pipeline.io.clips import Clip, Clips
-from vad_pipeline.models.lgn_net import Config, LGNNet
+from vad_pipeline.models import MODELS
+from vad_pipeline.models.conv3d_ae import Config as AEConfig
+from vad_pipeline.models.lgn_net import Config as LGNConfig
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.train import Training, train
 
 SIZE = FrameSize(64, 96, "gray")
-CONFIG = Config(width=0.0625, gamma=0.0)
+CONFIGS = {"lgn_net": LGNConfig(width=0.0625, gamma=0.0), "conv3d_ae": AEConfig(width=0.0625)}
 STEPS = 240
 
 
@@ -41,24 +44,24 @@ def clips(folder: Path, n: int) -> Clips:
 
 
 def main() -> None:
-    if len(sys.argv) == 4:
-        what, n, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    if len(sys.argv) == 5:
+        model, what, n, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
         streams = {"frames": clips(folder, n)}
         if what == "training":  # the same number of steps, spread over the whole clip
             training = Training(epochs=1, batch_size=8, window_stride=n // (8 * STEPS), held_out=0, accelerator="cpu")
-            train("lgn_net", CONFIG, SIZE, training, 0, streams, folder / what)
+            train(model, CONFIGS[model], SIZE, training, 0, streams, folder / what)
         else:
-            score_clips(LGNNet(CONFIG, colours=1).eval(), streams, Scoring(), [[f"test/{n}"]], folder)
+            score_clips(MODELS[model](CONFIGS[model], colours=1).eval(), streams, Scoring(), [[f"test/{n}"]], folder)
         return
     print(machine())
     with tempfile.TemporaryDirectory() as name:
-        for what in ("training", "scoring"):
+        for model, what in product(CONFIGS, ("training", "scoring")):
             peaks = {}
             for n in (2_000, 20_000):
                 clips(Path(name), n)
-                peaks[n] = peak_anonymous_mib([__file__, what, str(n), name])
+                peaks[n] = peak_anonymous_mib([__file__, model, what, str(n), name])
             print(
-                f"{what}: {peaks[2_000]:.0f} MiB for 2,000 frames, {peaks[20_000]:.0f} MiB for 20,000, "
+                f"{model}, {what}: {peaks[2_000]:.0f} MiB for 2,000 frames, {peaks[20_000]:.0f} MiB for 20,000, "
                 f"ratio {peaks[20_000] / peaks[2_000]:.3f}",
                 flush=True,
             )

@@ -26,6 +26,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **{name: partial(_pseudo_anomalies, name) for name in PSEUDO_ANOMALIES},
         **{model: partial(_detector, model) for model in DETECTORS},
         "transfer": _transfer,
+        "clip_comparison": _clip_comparison,
         "pseudo_anomaly_detector": _pseudo_anomaly_detector,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "__default__": partial(_detector, "lgn_net"),
@@ -89,6 +90,13 @@ def _transfer() -> Pipeline:
     from vad_pipeline.pipelines import transfer
 
     return _extraction() + transfer.create_pipeline()
+
+
+def _clip_comparison() -> Pipeline:
+    """A figure of models that were trained before."""
+    from vad_pipeline.pipelines import clip_comparison
+
+    return clip_comparison.create_pipeline()
 
 
 def _experiment(name: str) -> Pipeline:

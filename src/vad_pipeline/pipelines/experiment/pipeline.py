@@ -24,15 +24,15 @@ def create_pipeline(experiment: Experiment) -> Pipeline:
             "working_directory": f"{experiment.name}.working_directory",
         }
         steps: list[Node] = []
-        resize = nodes.resize_node(row)
+        as_the_row_reads = nodes.resize_node(row)
         if row.colour:
             inputs |= {"native_frames": "frames"}
             del inputs["frames"]
-            steps += [Node(resize, ["native_frames", "params:size"], "frames", name="resize_frames")]
+            steps += [Node(as_the_row_reads, ["native_frames", "params:size"], "frames", name="resize_frames")]
         if row.pseudo:
             reads += ["pseudo_frames"]
             inputs |= {"spatial": f"{row.pseudo}.spatial"}
-            steps += [Node(resize, ["spatial", "params:size"], "pseudo_frames", name="resize_pseudo_frames")]
+            steps += [Node(as_the_row_reads, ["spatial", "params:size"], "pseudo_frames", name="resize_pseudo_frames")]
         steps += [Node(nodes.row_node(experiment, row), reads, ["scores", "metrics"], name="run_row")]
         whole += Pipeline(
             steps,
