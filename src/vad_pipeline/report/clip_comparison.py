@@ -53,13 +53,14 @@ def clip_comparison_figure(clip: str, frames: Clip, models: Mapping[str, OnClip]
     abnormal = first.loc[first["label"].fillna(0).astype(int) == 1, "frame"]
     shared = anomaly.dropna()
     of_interest = shared[shared.index.isin(abnormal)]
-    shown = int((of_interest if len(of_interest) else shared).mean(axis=1).idxmax())
+    candidates = of_interest if len(of_interest) else shared
+    shown = int(candidates.index[int(candidates.mean(axis=1).argmax())])
 
     figure = Figure(figsize=(2.4 * (len(models) + 1), 4.8), layout="constrained")
     grid = figure.add_gridspec(2, len(models) + 1, height_ratios=(1.3, 1))
     curves = figure.add_subplot(grid[0, :])
     numbers = first["frame"].to_numpy()
-    for start, stop in spans_of(first["label"].fillna(0).astype(int)):
+    for start, stop in spans_of(first["label"].fillna(0).to_numpy(int)):
         curves.axvspan(numbers[start], numbers[stop - 1] + 1, color=ABNORMAL, alpha=0.18, lw=0)
     for name in models:
         curves.plot(anomaly.index, anomaly[name], lw=1.2, label=name)
