@@ -32,7 +32,9 @@ SHADOWED = 0.2  # share of things with a shadow
 GRAY = 0.4  # share of gray pairs
 BLURRED = 0.2  # share of pairs that are out of focus
 LIT = 0.6  # share of pairs whose light changes between the frames
-EASY_CONTRAST = (40.0, 120.0)  # grey levels
+EASY_CONTRAST = (15.0, 90.0)  # grey levels
+EASY_NOISE = 0.7  # grey levels
+EASY_WHOLE = 6  # one easy pair of so many moves as a whole
 EASY_SMALLEST = 14.0  # pixels
 EASY_WALKERS, EASY_STANDING = 0.15, 0.05  # shares
 NOISE_MARGIN = 64  # pixels by which the stored noise is larger than a picture
@@ -55,12 +57,12 @@ class RenderedPairs:
         compressed: share of pairs with the artefacts of JPEG compression.
         contrast: grey levels, lowest and highest standard deviation of a procedural surface's pattern.
         flat: share of procedural surfaces without any pattern.
-        warm_up: the first pairs, numbered below this, are easy: strong patterns, no noise; in one of three the whole
-            picture moves, in the others large things before a standing background. From small motions of faint surfaces
+        warm_up: the first pairs, numbered below this, are easy: patterns that show, hardly any noise; in one of six the
+            whole picture moves, in the others large things before a standing background. From small motions of faint surfaces
             alone a network learns for a long time that nothing moves; from whole pictures alone, that everything moves
             alike.
-        easy: share of the later pairs that are easy, too; those held out never are. Without them a network
-            forgets things that move on their own: where it cannot be sure, no motion costs it least.
+        easy: share of the later pairs that are easy, too; those held out never are. Of faint, noisy pairs a network
+            learns to say nothing where it cannot be sure, and real footage of small figures it is then never sure of.
     """
 
     height: int = Field(default=128, ge=32, le=4096)
@@ -89,7 +91,7 @@ class RenderedPairs:
 
     def eased(self, number: int) -> Self:
         """What pair ``number`` looks like if it is easy."""
-        whole = number % 3 == 0
+        whole = number % EASY_WHOLE == 0
         most = self.objects[1]
         return replace(
             self,
@@ -97,7 +99,7 @@ class RenderedPairs:
             static_background=0.0 if whole else 1.0,
             shake=self.max_displacement / 2,
             light=0.0,
-            noise=0.0,
+            noise=min(self.noise, EASY_NOISE),
             compressed=0.0,
             contrast=EASY_CONTRAST,
             flat=0.0,
