@@ -58,9 +58,9 @@ class RenderedPairs:
         contrast: grey levels, lowest and highest standard deviation of a procedural surface's pattern.
         flat: share of procedural surfaces without any pattern.
         warm_up: the first pairs, numbered below this, are easy: patterns that show, hardly any noise; in one of six the
-            whole picture moves, in the others large things before a standing background. From small motions of faint surfaces
-            alone a network learns for a long time that nothing moves; from whole pictures alone, that everything moves
-            alike.
+            whole picture moves, in the others large things before a standing background. From small motions of faint
+            surfaces alone a network learns for a long time that nothing moves; from whole pictures alone, that
+            everything moves alike.
         easy: share of the later pairs that are easy, too; those held out never are. Of faint, noisy pairs a network
             learns to say nothing where it cannot be sure, and real footage of small figures it is then never sure of.
     """

@@ -86,8 +86,8 @@ def score_clips(
     maps: dict[str, ClipJob] = {}
     running = scoring_fingerprint(model, scoring)
     total = sum(len(window.scored(len(clips[clip]))) for group in groups for clip in group)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"))
+    with Progress(*bar, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("scoring", total=total)
         for group in groups:
             scorer = model.scorer(scoring.options())
@@ -95,12 +95,16 @@ def score_clips(
             for clip in group:
                 stored = clips[clip]
                 arrays = {name: streams[name][clip].array() for name in model.streams}
+                columns: dict[str, list[np.ndarray]] = {"frame": [], **{term: [] for term in model.terms}}
 
                 def rows(
-                    clip: str = clip, arrays: dict[str, np.ndarray] = arrays, scorer: Any = scorer
+                    arrays: dict[str, np.ndarray] = arrays,
+                    scorer: Any = scorer,
+                    columns: dict[str, list[np.ndarray]] = columns,
                 ) -> Iterator[np.ndarray]:
                     for batch in scorer.clip(arrays):
-                        tables.append(pd.DataFrame({"clip": clip, "frame": batch.frames, **batch.terms}))
+                        for name, values in {"frame": batch.frames, **batch.terms}.items():
+                            columns[name].append(values)
                         progress.advance(task, len(batch.frames))
                         yield from batch.maps if batch.maps is not None else ()
 
@@ -115,5 +119,6 @@ def score_clips(
                     )
                 else:
                     path.unlink()
+                tables.append(pd.DataFrame({"clip": clip, **{k: np.concatenate(v) for k, v in columns.items()}}))
     table = pd.concat(tables, ignore_index=True)
     return table.astype({"frame": np.int64}), maps
