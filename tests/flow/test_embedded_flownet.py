@@ -47,17 +47,17 @@ def angle(degrees):
     [(np.eye(2), (2.3, -1.6)), (np.eye(2), (-3.0, 0.5)), (1.05 * np.eye(2), (0, 0)), (angle(3), (0, 0))],
     ids=["translation", "translation left", "zoom", "rotation"],
 )
-def test_a_known_motion_is_recovered_within_seven_tenths_of_a_pixel_and_a_third_of_its_length(network, matrix, shift):
+def test_a_known_motion_is_recovered_within_half_a_pixel_and_a_quarter_of_its_length(network, matrix, shift):
     earlier, later, truth = moved(matrix, shift)
     inside = (slice(8, -8), slice(8, -8))
     error = np.linalg.norm(estimate(network, earlier[None], later[None])[0] - truth, axis=-1)[inside].mean()
-    assert error < 0.7
-    assert error < np.linalg.norm(truth, axis=-1)[inside].mean() / 3
+    assert error < 0.5
+    assert error < np.linalg.norm(truth, axis=-1)[inside].mean() / 4
 
 
 def test_it_finds_no_motion_where_there_is_none(network):
     still, _, _ = moved(np.eye(2), (0, 0))
-    assert np.linalg.norm(estimate(network, still[None], still[None])[0], axis=-1).mean() < 0.1
+    assert np.linalg.norm(estimate(network, still[None], still[None])[0], axis=-1).mean() < 0.05
 
 
 def test_held_out_errors_are_those_that_its_header_states(network):
@@ -82,9 +82,9 @@ def test_it_is_small_and_in_half_precision():
 
 def test_warping_by_its_flow_reduces_the_photometric_error_on_the_built_in_scenes(network, scene_pair):
     earlier, later = scene_pair
-    flow = estimate(network, earlier[None], later[None])[0]
+    flow = estimate(network, earlier[None], later[None], magnify=2)[0]
     changes = np.abs(later.astype(float) - earlier).mean(axis=-1)
     after = np.abs(warp(later, flow).astype(float) - earlier).mean(axis=-1)
     moving = changes > 10
     assert moving.mean() > 0.005
-    assert after[moving].mean() < 0.96 * changes[moving].mean()
+    assert after[moving].mean() < 0.8 * changes[moving].mean()

@@ -57,12 +57,12 @@ class RenderedPairs:
         compressed: share of pairs with the artefacts of JPEG compression.
         contrast: grey levels, lowest and highest standard deviation of a procedural surface's pattern.
         flat: share of procedural surfaces without any pattern.
-        warm_up: the first pairs, numbered below this, are easy: patterns that show, hardly any noise; in one of six the
-            whole picture moves, in the others large things before a standing background. From small motions of faint
-            surfaces alone a network learns for a long time that nothing moves; from whole pictures alone, that
-            everything moves alike.
-        easy: share of the later pairs that are easy, too; those held out never are. Of faint, noisy pairs a network
-            learns to say nothing where it cannot be sure, and real footage of small figures it is then never sure of.
+        warm_up: the first pairs, numbered below this, are easy: the whole picture moves, patterns show, there is hardly
+            any noise. From small motions of faint surfaces alone a network learns for a long time that nothing moves.
+        easy: share of the later pairs that are easy, too; in one of six of them the whole picture moves, in the others
+            large things before a standing background. Those held out never are. From whole pictures a network learns
+            that everything moves alike; of faint, noisy pairs, to say nothing where it cannot be sure, as it then never
+            is of small figures in real footage.
     """
 
     height: int = Field(default=128, ge=32, le=4096)
@@ -89,9 +89,8 @@ class RenderedPairs:
             raise ValueError(f"contrast {list(self.contrast)}: give the lowest, above 0, and then the highest")
         return self
 
-    def eased(self, number: int) -> Self:
-        """What pair ``number`` looks like if it is easy."""
-        whole = number % EASY_WHOLE == 0
+    def eased(self, whole: bool) -> Self:
+        """What easy pairs look like: the whole picture moves, or things before a background."""
         most = self.objects[1]
         return replace(
             self,
@@ -140,9 +139,10 @@ def render_pair(config: RenderedPairs, seed: int, number: int, textures: Sequenc
                 f"texture {index}: {frame.dtype} {frame.shape}, must be uint8 (H, W), (H, W, 1) or (H, W, 3)"
             )
     random = Random(f"{seed} {number}")
-    easy = number < config.warm_up or (number < HELD_OUT and config.easy > random.random())
+    warm_up = number < config.warm_up
+    easy = warm_up or (number < HELD_OUT and config.easy > random.random())
     if easy:
-        config = config.eased(number)
+        config = config.eased(whole=warm_up or number % EASY_WHOLE == 0)
     scene = _Scene(config, random, pattern_pool(seed, number >= HELD_OUT), textures, easy)
     drawn = render_layers(scene.layers(), config.height, config.width)
     earlier, later = _photographed(config, random, drawn.earlier, drawn.later)
