@@ -5,9 +5,14 @@ import pytest
 from vad_pipeline.report import where_to_look
 
 
-def test_it_names_the_newest_report_and_the_headline(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("root", ["data", "elsewhere", "/absolute"])
+def test_it_names_the_newest_report_and_the_headline(tmp_path, monkeypatch, capsys, root):
     monkeypatch.setattr(where_to_look, "PROJECT", tmp_path)
-    folder = tmp_path / "data" / "08_reporting" / "scenes" / "lgn_net"
+    monkeypatch.delenv("VAD_DATA_ROOT", raising=False)
+    root = str(tmp_path) + root if root.startswith("/") else root
+    if root != "data":
+        monkeypatch.setenv("VAD_DATA_ROOT", root)
+    folder = tmp_path / root / "08_reporting" / "scenes" / "lgn_net"
     for version, auc in (("v1", 0.5), ("v2", 0.875)):
         for name in ("report.html", "metrics.json"):
             (folder / name / version).mkdir(parents=True)
@@ -21,6 +26,7 @@ def test_it_names_the_newest_report_and_the_headline(tmp_path, monkeypatch, caps
 
 
 def test_without_a_run_it_says_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("VAD_DATA_ROOT", raising=False)
     monkeypatch.setattr(where_to_look, "PROJECT", tmp_path)
     with pytest.raises(SystemExit, match="run `kedro run` first"):
         where_to_look.main()

@@ -1,6 +1,7 @@
 """`python -m vad_pipeline.report.where_to_look`: where the results of the last default run are."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from vad_pipeline.settings import PROJECT
 
 def main() -> None:
     """Print headline, report and the commands that show more."""
-    folder = PROJECT / "data" / "08_reporting" / "scenes" / "lgn_net"
+    data = PROJECT / os.environ.get("VAD_DATA_ROOT", "data")  # an absolute path stays what it is
+    folder = data / "08_reporting" / "scenes" / "lgn_net"
     reports, metrics = (sorted(folder.glob(f"{name}/*/{name}")) for name in ("report.html", "metrics.json"))
     if not reports or not metrics:
-        sys.exit(f"no report in {folder}; run `kedro run` first (with VAD_DATA_ROOT unset)")
+        sys.exit(f"no report in {folder}; run `kedro run` first, with the same VAD_DATA_ROOT")
     measured = json.loads(Path(metrics[-1]).read_text())
     console = Console(soft_wrap=True, highlight=False)
     console.print(
