@@ -267,9 +267,13 @@ def table_of(
     rows = [
         row_of_table(row.title, metrics[row.name], dataset, row.published, row.condition) for row in experiment.rows
     ]
-    for name, baseline in trivial.items():
-        rows.append(row_of_table(f"{name.replace('_', ' ')} (no learning)", baseline, dataset))
+    rows += baseline_rows(trivial, dataset)
     return pd.DataFrame(rows).astype({"published": "float64"})
+
+
+def baseline_rows(trivial: Mapping[str, Mapping[str, float]], dataset: str) -> list[dict[str, Any]]:
+    """The rows of what takes no learning, under any table."""
+    return [row_of_table(f"{name.replace('_', ' ')} (no learning)", m, dataset) for name, m in trivial.items()]
 
 
 def row_of_table(

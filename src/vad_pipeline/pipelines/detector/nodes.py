@@ -1,6 +1,6 @@
 """Nodes that every detector's pipeline has; each is made for one model, whose typed configuration Kedro then checks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from vad_pipeline.hooks import live_curves
 from vad_pipeline.io.clip_job import ClipJob
 from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import MODELS
+from vad_pipeline.models.contract import Term
 from vad_pipeline.report.detector_report import Findings, draw_report
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_scores
@@ -97,8 +98,8 @@ def score_trivial_baselines(native_frames: Clips, split: str) -> pd.DataFrame:
     return trivial_scores(native_frames, split)
 
 
-def report_node(model: str) -> Callable[..., Any]:
-    """The node function that draws what ``model`` found."""
+def report_node(name: str, terms: Mapping[str, Term]) -> Callable[..., Any]:
+    """The node function that draws what a detector found, whose scores have ``terms``."""
 
     def report_findings(
         metrics: dict[str, float],
@@ -112,25 +113,13 @@ def report_node(model: str) -> Callable[..., Any]:
         scoring: Scoring,
         dataset: str,
         split: str,
+        parts: dict[str, dict[str, float]] | None = None,
     ) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
-        """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them."""
-        terms = MODELS[model].terms
-        return draw_report(
-            Findings(
-                model,
-                dataset,
-                metrics,
-                scored,
-                trivial,
-                labels,
-                checkpoint,
-                history,
-                frames,
-                maps,
-                scoring,
-                terms,
-                split,
-            )
-        )
+        """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them.
+
+        Of a fused detector, ``parts`` are the metrics of its parts and of other weights; pictures are of one part.
+        """
+        found = (metrics, scored, trivial, labels, checkpoint, history, frames, maps, scoring, terms, split)
+        return draw_report(Findings(name, dataset, *found, parts or {}))
 
     return report_findings

@@ -20,7 +20,7 @@ def create_pipeline(model: str) -> Pipeline:
             name="evaluate",
         ),
         Node(
-            nodes.report_node(model),
+            nodes.report_node(model, MODELS[model].terms),
             [
                 "metrics",
                 "scored_frames",

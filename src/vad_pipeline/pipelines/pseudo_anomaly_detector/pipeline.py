@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from vad_pipeline.models.pseudo_anomaly_detector import PARTS
-from vad_pipeline.pipelines.detector.nodes import resize_frames
+from vad_pipeline.models.pseudo_anomaly_detector import PARTS, TERMS
+from vad_pipeline.pipelines.detector.nodes import report_node, resize_frames
 from vad_pipeline.pipelines.detector.pipeline import train_and_score, trivial_baselines
 from vad_pipeline.pipelines.pseudo_anomaly_detector import nodes
 
@@ -37,14 +37,13 @@ def create_pipeline(pseudo: str = "pseudo_anomalies") -> Pipeline:
                 "params:eval_split",
                 "params:dataset",
             ],
-            ["metrics", "table", "scored_frames"],
+            ["metrics", "table", "scored_frames", "parts"],
             name="evaluate",
         ),
         Node(
-            nodes.report_fusion,
+            report_node(NAME, TERMS),
             [
                 "metrics",
-                "table",
                 "scored_frames",
                 "trivial_scores",
                 "labels",
@@ -55,6 +54,7 @@ def create_pipeline(pseudo: str = "pseudo_anomalies") -> Pipeline:
                 "params:scoring",
                 "params:dataset",
                 "params:eval_split",
+                "parts",
             ],
             ["regularity_figure", "peaks_figure", "roc_figure", "kinds_figure", "learning_curves_figure", "report"],
             name="report",

@@ -18,7 +18,7 @@ from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics
 from vad_pipeline.sources.resize import FrameSize, resize_jobs
 from vad_pipeline.training.checkpoint import Checkpoint
-from vad_pipeline.training.experiments import row_of_table
+from vad_pipeline.training.experiments import baseline_rows, row_of_table
 from vad_pipeline.training.windows import leading
 
 
@@ -88,8 +88,7 @@ def tabulate_node(systems: tuple[str, ...]) -> Callable[..., pd.DataFrame]:
         for system, measured, checkpoint in zip(systems, metrics, checkpoints, strict=True):
             row = row_of_table(system, measured, dataset, system, trained_on=source.removesuffix("_small"))
             rows.append(row | {"source": source, "version": str(checkpoint.about["version"])})
-        for name, measured in trivial_metrics(trivial, labels, split=split).items():
-            rows.append(row_of_table(f"{name.replace('_', ' ')} (no learning)", measured, dataset))
+        rows += baseline_rows(trivial_metrics(trivial, labels, split=split), dataset)
         return pd.DataFrame(rows).astype({"published": "float64"})
 
     return tabulate_transfer
