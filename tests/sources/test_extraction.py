@@ -26,7 +26,7 @@ def source(monkeypatch):
 
 def test_an_unknown_source_lists_the_known_ones():
     with pytest.raises(
-        ValidationError, match="unknown source 'avenue'; known are: scenes, ucsd, frame_folders, videos"
+        ValidationError, match="unknown source 'avenue'; known are: scenes, ucsd, ubnormal, frame_folders, videos"
     ):
         FrameExtraction("avenue")
 

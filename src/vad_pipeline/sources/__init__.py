@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from vad_pipeline.sources import frame_folders, images, scene_actors, scene_picture, scenes, ucsd, videos
+from vad_pipeline.sources import (
+    frame_folders,
+    images,
+    scene_actors,
+    scene_picture,
+    scenes,
+    ubnormal,
+    ucsd,
+    videos,
+)
 from vad_pipeline.sources.raw_clip import RawClip
 
 
@@ -34,6 +43,9 @@ SOURCES: dict[str, Source] = {
         ("cv2", "numpy"),
     ),
     "ucsd": Source(ucsd.UcsdConfig, ucsd.read_ucsd, (images,), ("PIL",)),
+    "ubnormal": Source(
+        ubnormal.UbnormalConfig, ubnormal.read_ubnormal, (ubnormal, videos, images), ("av", "cv2", "PIL")
+    ),
     "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, (images,), ("PIL",)),
     "videos": Source(videos.VideosConfig, videos.read_videos, (videos, images), ("av", "PIL")),
 }

@@ -26,12 +26,13 @@ class FrameExtraction:
 
     Attributes:
         source: name of a registered source.
-        scenes, ucsd, frame_folders, videos: that source's own settings, see its configuration class.
+        scenes, ucsd, ubnormal, frame_folders, videos: that source's own settings, see its configuration class.
     """
 
     source: str
     scenes: dict[str, Any] = field(default_factory=dict)
     ucsd: dict[str, Any] = field(default_factory=dict)
+    ubnormal: dict[str, Any] = field(default_factory=dict)
     frame_folders: dict[str, Any] = field(default_factory=dict)
     videos: dict[str, Any] = field(default_factory=dict)
 
