@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -59,3 +60,54 @@ def store_clips(tmp_path: Path) -> Callable[[dict[str, np.ndarray]], Clips]:
         )
 
     return store
+
+
+@pytest.fixture
+def write_video() -> Callable[..., Path]:
+    """Encodes frames (H, W, 3) in colour, or (H, W) as lossless gray."""
+
+    def write(path: Path, frames: list[np.ndarray], fps: int = 10, codec: str = "", **container_options: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        gray = frames[0].ndim == 2
+        codec = codec or ("ffv1" if gray else {".mp4": "libx264", ".mkv": "ffv1"}.get(path.suffix, "mpeg4"))
+        with av.open(str(path), "w", options=container_options) as container:
+            stream = container.add_stream(codec, rate=fps)
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = "gray" if gray else "yuv444p" if codec in ("libx264", "ffv1") else "yuv420p"
+            stream.options = {"crf": "4"} if codec == "libx264" else {"b": "8M"}
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray" if gray else "rgb24")))
+            container.mux(stream.encode())
+        return path
+
+    return write
+
+
+UBNORMAL_LISTS = {
+    "normal_training": ["normal_scene_1_scenario_10", "normal_scene_1_scenario_2"],
+    "normal_validation": ["normal_scene_2_scenario_1_fog"],
+    "abnormal_validation": ["abnormal_scene_2_scenario_3"],
+    "normal_test": ["normal_scene_1_scenario_4"],
+    "abnormal_test": ["abnormal_scene_1_scenario_5"],
+}
+UBNORMAL_TRACKS = {"abnormal_scene_2_scenario_3": "3,1,2\n5,2,4\n", "abnormal_scene_1_scenario_5": "7.0,0.0,0.0\n"}
+
+
+@pytest.fixture
+def ubnormal_release(tmp_path: Path, write_video: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes UBnormal in its official layout: six 24x16 videos; frames 1 to 4 of the abnormal one in scene 2 are so."""
+
+    def write(root: Path = tmp_path, n_frames: int = 6) -> Path:
+        (root / "scripts").mkdir(parents=True)
+        for name, videos in UBNORMAL_LISTS.items():
+            (root / "scripts" / f"{name}_video_names.txt").write_text("\n".join(videos))
+            for video in videos:
+                folder = root / f"Scene{video.split('_')[2]}"
+                frames = [np.full((16, 24, 3), 30 * (t % 8), np.uint8) for t in range(n_frames)]
+                write_video(folder / f"{video}.mp4", frames, fps=30)
+                if video in UBNORMAL_TRACKS:
+                    (folder / f"{video}_annotations").mkdir()
+                    (folder / f"{video}_annotations" / f"{video}_tracks.txt").write_text(UBNORMAL_TRACKS[video])
+        return root
+
+    return write

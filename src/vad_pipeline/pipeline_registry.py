@@ -11,6 +11,7 @@ DETECTORS = ("lgn_net", "conv3d_ae", "lntra_patch", "lntra_skip_frame", "steal_n
 PARTS = ("flow_conv3d_ae", "semantic_discriminator")  # of the pseudo-anomaly detector, beside conv3d_ae
 EXPERIMENTS = ("lgn_net_ablation", "pseudo_anomalies_ablation", "lntra_table", "mask_table")
 PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea", "pseudo_anomalies_random")
+SAME_INPAINTER = {"pseudo_anomalies_random": "pseudo_anomalies"}  # so that Table 4 compares masks and nothing else
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -59,7 +60,10 @@ def _pseudo_anomalies(namespace: str) -> Pipeline:
     """Everything from raw data to pseudo-anomalies and their gallery."""
     from vad_pipeline.pipelines import pseudo_anomalies
 
-    return _extraction() + _tvl1() + pseudo_anomalies.create_pipeline(namespace)
+    whole = _extraction() + _tvl1()
+    if inpainter := SAME_INPAINTER.get(namespace, ""):
+        whole += _pseudo_anomalies(inpainter).to_outputs(f"{inpainter}.checkpoint", f"{inpainter}.history")
+    return whole + pseudo_anomalies.create_pipeline(namespace, inpainter)
 
 
 def _tvl1() -> Pipeline:

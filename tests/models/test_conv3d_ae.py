@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.conv3d_ae import Config, Conv3dAE
@@ -36,16 +37,17 @@ def test_layers_shrink_and_grow_as_published():
     ]
 
 
-def test_the_loss_is_that_of_the_normal_target_over_all_frames_channels_and_pixels():
+@pytest.mark.parametrize("colours", [1, 3])
+def test_the_loss_is_that_of_the_normal_target_over_all_frames_channels_and_pixels(colours):
     torch.manual_seed(0)
-    model = Conv3dAE(TINY, 1).eval()
+    model = Conv3dAE(TINY, colours).eval()
     model.log = lambda *_, **__: None
-    seen, normal = (torch.randint(0, 256, (2, 16, 16, 16, 1), dtype=torch.uint8) for _ in range(2))
+    seen, normal = (torch.randint(0, 256, (2, 16, 16, 16, colours), dtype=torch.uint8) for _ in range(2))
     loss = model.training_step({"frames": seen, "target": normal}, 0)
     with torch.no_grad():
         output = model(seen.movedim(-1, 2) / 127.5 - 1).numpy()
     target = normal.movedim(-1, 2).numpy() / 127.5 - 1
-    errors = [(output[b, t, 0] - target[b, t, 0]) ** 2 for b in range(2) for t in range(16)]
+    errors = [(output[b, t, c] - target[b, t, c]) ** 2 for b in range(2) for t in range(16) for c in range(colours)]
     assert float(loss) == pytest.approx(float(np.mean(errors)), rel=1e-5)
 
 
@@ -62,10 +64,22 @@ def test_steal_net_subtracts_the_error_of_a_pseudo_anomalous_window_to_itself():
     assert float(loss) == pytest.approx(float(own[0] - own[1] + own[2]) / 3, rel=1e-5)
 
 
+def trained(config):
+    """A model whose batch norms have statistics of their own, as after training."""
+    torch.manual_seed(0)
+    model = Conv3dAE(config, 1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.2, 3.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+    return model.eval()
+
+
 @pytest.mark.parametrize("batch", [1, 5, 100])
 def test_a_frame_is_scored_as_the_ninth_of_its_window(batch):
-    torch.manual_seed(0)
-    model = Conv3dAE(TINY, 1).eval()
+    model = trained(TINY)
     frames = np.random.default_rng(0).integers(0, 256, (25, 16, 32, 1), dtype=np.uint8)
     scored = list(model.scorer(ScoringOptions(batch=batch)).clip({"frames": frames}))
     numbers = np.concatenate([part.frames for part in scored])
@@ -84,9 +98,8 @@ def test_a_frame_is_scored_as_the_ninth_of_its_window(batch):
 @pytest.mark.parametrize("batch", [1, 2, 100])
 @pytest.mark.parametrize("n_frames", [16, 37, 48])
 def test_windows_apart_score_every_frame_once_by_its_own_position(batch, n_frames):
-    torch.manual_seed(0)
     config = Config(width=0.0625, windows="apart")
-    model = Conv3dAE(config, 1).eval()
+    model = trained(config)
     frames = np.random.default_rng(0).integers(0, 256, (n_frames, 16, 32, 1), dtype=np.uint8)
     scored = list(model.scorer(ScoringOptions(batch=batch)).clip({"frames": frames}))
     numbers = np.concatenate([part.frames for part in scored])
@@ -98,6 +111,16 @@ def test_windows_apart_score_every_frame_once_by_its_own_position(batch, n_frame
         with torch.no_grad():
             error = (model(window)[0, position] - window[0, position]).square().mean() / 4
         assert psnr[number] == pytest.approx(float(-10 * torch.log10(error)), abs=1e-4)
+
+
+def test_bfloat16_moves_the_scores_a_little():
+    model = trained(TINY)
+    frames = np.random.default_rng(0).integers(0, 256, (25, 16, 32, 1), dtype=np.uint8)
+    exact, rounded = (
+        np.concatenate([p.terms["psnr"] for p in model.scorer(ScoringOptions(bf16=bf16)).clip({"frames": frames})])
+        for bf16 in (False, True)
+    )
+    assert 0 < np.abs(exact - rounded).max() < 0.1
 
 
 def test_1830_frames_of_ped2_are_scored():

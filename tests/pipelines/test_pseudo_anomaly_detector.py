@@ -76,6 +76,8 @@ def check_what_it_found(load):
         assert table.loc[row, "micro_auc"] == pytest.approx(100 * metrics[f"micro_auc_term_{term}"])
     assert metrics["micro_auc_oracle"] >= metrics["micro_auc"] - 1e-12
     assert metrics["micro_auc_oracle_no_discriminator"] >= metrics["micro_auc_no_discriminator"] - 1e-12
+    assert table.loc["fused", "micro_auc_oracle"] == pytest.approx(100 * metrics["micro_auc_oracle"])
+    assert np.isnan(table.loc["spatial", "micro_auc_oracle"])
     spread = [metrics[f"{term}_weight_inverse_spread"] for term in TERMS]
     assert sum(spread) == pytest.approx(1)
     html = load("report")
@@ -93,14 +95,19 @@ def check_transfer(project, load, monkeypatch):
     def never(*_, **__):
         raise AssertionError("a transferred model is not trained")
 
-    monkeypatch.setattr("vad_pipeline.pipelines.detector.nodes.train", never)
-    project.run("transfer", params=params | {"source": "scenes"})
-    table = project.load("transfer.table", params=params).set_index("row")
+    monkeypatch.setattr("lightning.Trainer.fit", never)
+    # the same clips under another data set's name, so that scores are those of the run that trained
+    elsewhere = params | {"frame_extraction": {"source": "scenes", **PARAMS["frame_extraction"]}, "source": "scenes"}
+    project.run("transfer", env="ped2_small", params=elsewhere)
+    table = project.load("transfer.table", env="ped2_small", params=elsewhere).set_index("row")
     assert table.index[:3].tolist() == ["lntra_patch", "lntra_skip_frame", "pseudo_anomaly_detector"]
     assert set(table["source"][:3]) == {"scenes"}
     assert table["version"][:3].str.match(r"\d{4}-").all()
-    # the data set is its own source here, so that scores are those of the run that trained
-    again = project.load("transfer__lntra_patch.scores", params=params)
+    again = project.load("transfer__lntra_patch.scores", env="ped2_small", params=elsewhere)
     tested = trained[trained["clip"].str.startswith("test")].reset_index(drop=True)
     assert np.allclose(again["psnr"], tested["psnr"])
     assert table.loc["pseudo_anomaly_detector", "micro_auc"] == pytest.approx(100 * load("metrics")["micro_auc"])
+    with pytest.raises(ValueError, match="own data set"):
+        project.run("transfer", params=params | {"source": "scenes"})
+    with pytest.raises(ValueError, match=r"avenue, but .*scenes.* was loaded"):
+        project.run("transfer", env="ped2_small", params=elsewhere | {"transfer": {"source": "avenue"}})

@@ -22,7 +22,8 @@ def test_the_frame_shown_is_abnormal_and_scored_by_all(clips):
     frames, maps = clips
     whole = scored(0, [1.0, 0.2, 0.3, 0.9, 0.4, 0.8], [1, 0, 0, 0, 1, 1])  # frame 0 is only scored by one
     part = scored(1, [0.1, 0.2, 0.9, 0.9], [0, 0, 0, 1])
-    models = {"one": OnClip(whole, maps[0]["test/1"]), "other": OnClip(part, maps[1]["test/1"])}
+    other = OnClip(part, maps[1]["test/1"], np.arange(1, 5))
+    models = {"one": OnClip(whole, maps[0]["test/1"], np.arange(6)), "other": other}
     figure = clip_comparison_figure("test/1", frames, models)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["", "frame 4", "one", "other"]
@@ -41,7 +42,19 @@ def test_the_clip_with_the_most_abnormal_frames_is_the_default(clips):
     assert most_abnormal_clip(table) == "test/1"
     unlabelled = table.assign(label=pd.array([None] * len(table), "Int8"))
     assert most_abnormal_clip(unlabelled) == "test/1"
-    figure = compare_node(("one",))(None, {"test/1": frames}, table, maps[0])
+    figure = compare_node(("one",))(None, {"test/1": frames}, table, maps[0], table)
     assert figure.axes[1].get_title() == "frame 0"
     with pytest.raises(ValueError, match=r"clip_comparison.clip: one did not score test/9; it scored test/2, test/1"):
-        compare_node(("one",))("test/9", {"test/1": frames}, table, maps[0])
+        compare_node(("one",))("test/9", {"test/1": frames}, table, maps[0], table)
+
+
+def test_a_map_is_that_of_the_frame_shown_and_curves_are_in_order_where_models_score_different_frames(store_clips):
+    frames = store_clips({"test/1": np.zeros((6, 16, 24, 1), np.uint8)})["test/1"]
+    maps = store_clips({"test/1": np.arange(6, dtype=np.float16)[:, None, None] * np.ones((1, 4, 6), np.float16)})
+    middle = scored(2, [0.1, 0.9], [0, 1])  # its maps are of a part that scores all six
+    last = scored(0, [0.1] * 6, [0] * 6)
+    models = {"fused": OnClip(middle, maps["test/1"], np.arange(6)), "all": OnClip(last, maps["test/1"], np.arange(6))}
+    figure = clip_comparison_figure("test/1", frames, models)
+    assert figure.axes[1].get_title() == "frame 3"
+    assert [float(axis.images[0].get_array().mean()) for axis in figure.axes[2:]] == [3.0, 3.0]
+    assert figure.axes[0].lines[1].get_xdata().tolist() == [0, 1, 2, 3, 4, 5]

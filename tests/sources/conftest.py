@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,27 +33,6 @@ def cut_in_half() -> Callable[[Path], None]:
         path.write_bytes(content[: len(content) // 2])
 
     return cut
-
-
-@pytest.fixture
-def write_video() -> Callable[..., Path]:
-    """Encodes frames (H, W, 3) in colour, or (H, W) as lossless gray."""
-
-    def write(path: Path, frames: list[np.ndarray], fps: int = 10, codec: str = "", **container_options: str) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        gray = frames[0].ndim == 2
-        codec = codec or ("ffv1" if gray else {".mp4": "libx264", ".mkv": "ffv1"}.get(path.suffix, "mpeg4"))
-        with av.open(str(path), "w", options=container_options) as container:
-            stream = container.add_stream(codec, rate=fps)
-            stream.height, stream.width = frames[0].shape[:2]
-            stream.pix_fmt = "gray" if gray else "yuv444p" if codec in ("libx264", "ffv1") else "yuv420p"
-            stream.options = {"crf": "4"} if codec == "libx264" else {"b": "8M"}
-            for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray" if gray else "rgb24")))
-            container.mux(stream.encode())
-        return path
-
-    return write
 
 
 @pytest.fixture

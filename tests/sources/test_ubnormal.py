@@ -5,37 +5,13 @@ from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_t
 from vad_pipeline.sources.raw_clip import SourceError, Span
 from vad_pipeline.sources.ubnormal import UbnormalConfig, read_tracks, read_ubnormal
 
-LISTS = {
-    "normal_training": ["normal_scene_1_scenario_10", "normal_scene_1_scenario_2"],
-    "normal_validation": ["normal_scene_2_scenario_1_fog"],
-    "abnormal_validation": ["abnormal_scene_2_scenario_3"],
-    "normal_test": ["normal_scene_1_scenario_4"],
-    "abnormal_test": ["abnormal_scene_1_scenario_5"],
-}
-TRACKS = {"abnormal_scene_2_scenario_3": "3,1,2\n5,2,4\n", "abnormal_scene_1_scenario_5": "7.0,0.0,0.0\n"}
-
-
-@pytest.fixture
-def release(tmp_path, write_video):
-    """A release in the official layout: six videos of six 24x16 frames, one of them abnormal in frames 1 to 4."""
-    (tmp_path / "scripts").mkdir()
-    for name, videos in LISTS.items():
-        (tmp_path / "scripts" / f"{name}_video_names.txt").write_text("\n".join(videos))
-        for video in videos:
-            folder = tmp_path / f"Scene{video.split('_')[2]}"
-            gray = [np.full((16, 24, 3), 30 * t, np.uint8) for t in range(6)]
-            write_video(folder / f"{video}.mp4", gray, fps=30)
-            if video in TRACKS:
-                (folder / f"{video}_annotations").mkdir()
-                (folder / f"{video}_annotations" / f"{video}_tracks.txt").write_text(TRACKS[video])
-    return tmp_path
-
 
 def extraction(root, **settings):
     return FrameExtraction("ubnormal", ubnormal={"root": str(root), "lists": str(root / "scripts"), **settings})
 
 
-def test_normal_videos_train_and_both_kinds_are_evaluated(release, carry_out):
+def test_normal_videos_train_and_both_kinds_are_evaluated(ubnormal_release, carry_out):
+    release = ubnormal_release()
     config = extraction(release)
     clips = raw_clips(config)
     assert list(clips) == [
@@ -59,7 +35,8 @@ def test_normal_videos_train_and_both_kinds_are_evaluated(release, carry_out):
     }
 
 
-def test_splits_and_height_are_chosen(release, carry_out):
+def test_splits_and_height_are_chosen(ubnormal_release, carry_out):
+    release = ubnormal_release()
     config = extraction(release, splits=["train", "val"], height=8)
     frames = carry_out(frame_jobs(config))
     assert {clip.split("/")[0] for clip in frames} == {"train", "val"}
@@ -79,13 +56,15 @@ def test_splits_and_height_are_chosen(release, carry_out):
         (lambda root: (root / "scripts/normal_training_video_names.txt").write_text("oops"), "Scene/oops.mp4"),
     ],
 )
-def test_what_is_missing_is_named(release, damage, named):
+def test_what_is_missing_is_named(ubnormal_release, damage, named):
+    release = ubnormal_release()
     damage(release)
     with pytest.raises(SourceError, match=named):
         read_ubnormal(UbnormalConfig(str(release), str(release / "scripts")))
 
 
-def test_a_single_track_is_a_span_and_every_object_has_its_own(release):
+def test_a_single_track_is_a_span_and_every_object_has_its_own(ubnormal_release):
+    release = ubnormal_release()
     tracks = release / "Scene2/abnormal_scene_2_scenario_3_annotations/abnormal_scene_2_scenario_3_tracks.txt"
     assert read_tracks(tracks) == (Span(1, 3), Span(2, 5))
     assert read_tracks(

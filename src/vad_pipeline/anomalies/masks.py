@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import cv2
@@ -20,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from vad_pipeline.anomalies.pool import Run, frame_seed
 from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
 from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.sources.raw_clip import files_fingerprint
 
 MEDIAN_FRAMES = 60  # spread over the clip, of which the background is the median
 LAMA_SIZE = 256  # pixels, the picture that LaMa's settings are made for
@@ -90,6 +92,7 @@ def object_jobs(frames: Clips, config: Masks) -> dict[str, ClipJob]:
         from vad_pipeline.anomalies import instance_segmentation
 
         instance_segmentation.load(config.weights)  # says what is missing before anything is computed
+        deciding["weights"] = files_fingerprint([Path(str(config.weights))], content=True)
         modules.append(instance_segmentation)
     return {
         clip: ClipJob(

@@ -1,6 +1,5 @@
 """Features of whole clips in the clip store: each frame is described once, whoever reads it."""
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from vad_pipeline.features import providers, vifi_clip
 from vad_pipeline.features.providers import FrameFeatures, describe, load
 from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
 from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.sources.raw_clip import files_fingerprint
 
 AT_ONCE = 16  # frames
 
@@ -26,8 +26,9 @@ def feature_jobs(frames: Clips, config: FrameFeatures, device: torch.device) -> 
     """
     load(config, device)  # says what is missing before anything is computed
     settings = asdict(config)
-    if config.checkpoint and Path(config.checkpoint).is_file():
-        settings["checkpoint"] = hashlib.sha256(Path(config.checkpoint).read_bytes()).hexdigest()
+    if config.checkpoint and (found := Path(config.checkpoint)).exists():
+        files = [found] if found.is_file() else sorted(path for path in found.rglob("*") if path.is_file())
+        settings["checkpoint"] = files_fingerprint(files, content=True)
     return {
         clip: ClipJob(
             fingerprint=step_fingerprint(

@@ -45,7 +45,11 @@ def vision_model_of(path: Path, transformers: Any) -> nn.Module:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} cannot be read as a ViFi-CLIP checkpoint ({reason}); download it again") from error
+        raise ValueError(
+            f"{path} cannot be read as a ViFi-CLIP checkpoint of tensors and plain values ({reason}); if its training "
+            "stored other objects beside them, save it anew where it was trained, with its entry `model` alone: "
+            "torch.save({'model': checkpoint['model']}, FILE); if it is damaged, download it again"
+        ) from error
     state = vision_state(content.get("model", content) if isinstance(content, Mapping) else {})
     needed = ("conv1.weight", "positional_embedding", "proj")
     missing = [key for key in needed if key not in state]

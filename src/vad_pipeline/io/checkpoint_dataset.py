@@ -25,11 +25,11 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
         super().__init__(filepath=PurePosixPath(filepath), version=version)
 
     def load(self) -> Checkpoint:
-        """The checkpoint; ``about`` says the version that was loaded."""
+        """The checkpoint; ``about`` says which version and file were loaded."""
         path = Path(self._get_load_path())
         checkpoint = read_checkpoint(path)
         version = path.parent.name if self._version else None
-        return replace(checkpoint, about=checkpoint.about | {"version": version})
+        return replace(checkpoint, about=checkpoint.about | {"version": version, "file": str(path)})
 
     def save(self, data: Checkpoint) -> None:
         path = Path(self._get_save_path())

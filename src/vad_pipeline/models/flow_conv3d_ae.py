@@ -5,8 +5,8 @@ to the next. With a probability of its own each, windows are replaced by tempora
 rectangles (``anomalies/temporal.py``), whose answer is still the normal flow. The last flow of a clip repeats, so that
 as many frames are scored as the spatial autoencoder scores.
 
-Left open and chosen here: the paper's three channels for a two-component flow are u, v and the magnitude, in which
-mixing up is linear (``hsv`` is the coloured picture of its Fig. 2); ``limit`` is what flow is clipped to and divided
+Left open and chosen here: the paper's three channels for a two-component flow are u, v and the magnitude (``hsv`` is
+the coloured picture of its Fig. 2); ``limit`` is what flow is clipped to and divided
 by, 20 pixels at the paper's size. Small pictures move by less, so the small presets set it lower: with 20, half a pixel
 would be a fortieth of what the network can tell apart.
 """
@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from vad_pipeline.flow import representation
 from vad_pipeline.flow.representation import LIMIT, Representation, flow_of, hsv_picture, represent
 from vad_pipeline.models.contract import PseudoAnomalies, Term
 from vad_pipeline.models.conv3d_ae import Conv3dAE, Windows
@@ -52,6 +53,7 @@ class FlowConv3dAE(Conv3dAE):
     config_class = Config
     streams = ("frames", "flow")
     stream = "flow"
+    code = (representation,)
     terms: ClassVar[dict[str, Term]] = {
         "flow_error": Term(higher_is_anomalous=True, meaning="mean squared error of the reconstructed ninth flow")
     }

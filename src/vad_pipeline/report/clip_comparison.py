@@ -18,11 +18,13 @@ class OnClip(NamedTuple):
 
     Attributes:
         scored: columns frame, anomaly, label: its scored frames in order.
-        maps: error maps (n scored, h, w), a row for each of ``scored``.
+        maps: error maps (n, h, w).
+        mapped: frame numbers (n,) of the maps; a fused detector's are those of one part, which may score more frames.
     """
 
     scored: pd.DataFrame
     maps: Clip
+    mapped: np.ndarray
 
 
 def most_abnormal_clip(scored: pd.DataFrame) -> str:
@@ -49,6 +51,7 @@ def clip_comparison_figure(clip: str, frames: Clip, models: Mapping[str, OnClip]
         models: name -> what it says.
     """
     anomaly = pd.concat({name: model.scored.set_index("frame")["anomaly"] for name, model in models.items()}, axis=1)
+    anomaly = anomaly.sort_index()
     first = next(iter(models.values())).scored
     abnormal = first.loc[first["label"].fillna(0).astype(int) == 1, "frame"]
     shared = anomaly.dropna()
@@ -74,7 +77,7 @@ def clip_comparison_figure(clip: str, frames: Clip, models: Mapping[str, OnClip]
     axis.set_title(f"frame {shown}", fontsize=8)
     axis.set_axis_off()
     for column, (name, model) in enumerate(models.items(), start=1):
-        row = int(np.flatnonzero(model.scored["frame"].to_numpy() == shown)[0])
+        row = int(np.flatnonzero(model.mapped == shown)[0])
         axis = figure.add_subplot(grid[1, column])
         axis.imshow(enlarged(model.maps.array()[row].astype(np.float32), image.shape[:2]), cmap="inferno")
         axis.set_title(name, fontsize=8)

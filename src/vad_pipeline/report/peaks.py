@@ -55,8 +55,9 @@ def find_peaks(scored: pd.DataFrame, frames: Clips, maps: Clips, scorer: Scorer,
         images = frames[clip].array()[start : start + window.length]
         frame = np.array(images[position])
         error = box = None
-        if clip in maps:
-            error = enlarged(maps[clip].array()[row].astype(np.float32), frame.shape[:2])
+        if clip in maps:  # a row for each frame that the model scores, also where a fused score has fewer
+            mapped = window.scored(len(frames[clip])).index(number)
+            error = enlarged(maps[clip].array()[mapped].astype(np.float32), frame.shape[:2])
             box = strongest_region(error)
         label = part.loc[row, "label"]
         peaks.append(

@@ -1,7 +1,6 @@
 """Run a trained model over clips: raw terms per frame, error maps per frame."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,11 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vad_pipeline.io.clip_job import ClipJob
 from vad_pipeline.io.clip_pool import write_rows
 from vad_pipeline.io.clips import Clips
-from vad_pipeline.models import layers
 from vad_pipeline.models.contract import Detector, ScoringOptions
 from vad_pipeline.sources.raw_clip import fingerprint
 from vad_pipeline.training.checkpoint import state_hash
-from vad_pipeline.training.fit import device_check, device_of, module_sources
+from vad_pipeline.training.fit import device_check, device_of, model_sources
 from vad_pipeline.training.windows import leading
 
 
@@ -51,9 +49,8 @@ class Scoring:
 
 def scoring_fingerprint(model: Detector, scoring: Scoring) -> str:
     """What scores depend on beside the clips: weights, configuration, precision, code of the model and its layers."""
-    code = module_sources(sys.modules[type(model).__module__], layers)
     settings = json.dumps([asdict(model.config), scoring.precision], sort_keys=True)
-    return fingerprint(state_hash(model.state_dict()), settings, *code, torch.__version__)
+    return fingerprint(state_hash(model.state_dict()), settings, *model_sources(type(model)), torch.__version__)
 
 
 def score_clips(

@@ -77,7 +77,7 @@ class Checkpoint:
         if different:
             raise CheckpointError(
                 f"the checkpoint of {self.model} is of another configuration ({'; '.join(different)}); run the whole "
-                f"pipeline to train one (`kedro run --pipelines={self.model}`), or set the parameters back"
+                "pipeline, without --from-nodes, to train one, or set the parameters back"
             )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import lightning
@@ -18,6 +17,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressB
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
+from vad_pipeline.models import layers
+from vad_pipeline.models.contract import Detector
 from vad_pipeline.training.checkpoint import CheckpointError
 
 HISTORY_COLUMNS = ("epoch", "name", "value")
@@ -149,10 +150,12 @@ def device_check(accelerator: str) -> None:
         raise TrainingError("accelerator: mps is asked for, but this is no Apple GPU; set accelerator: cpu")
 
 
-def module_sources(module: ModuleType, package: ModuleType) -> list[str]:
-    """Source text of a module and of the imported modules of a package."""
-    inside = [found for key, found in sorted(sys.modules.items()) if key.startswith(f"{package.__name__}.")]
-    return [inspect.getsource(found) for found in (module, *inside)]
+def model_sources(kind: type[Detector]) -> list[str]:
+    """Source text of what decides a model's results: the modules of its classes, those it names, imported layers."""
+    classes = (c for c in kind.__mro__ if issubclass(c, Detector) and c is not Detector)
+    own = dict.fromkeys(sys.modules[c.__module__] for c in classes)
+    inside = [found for key, found in sorted(sys.modules.items()) if key.startswith(f"{layers.__name__}.")]
+    return [inspect.getsource(module) for module in (*own, *kind.code, *inside)]
 
 
 def _resumable(path: Path) -> Path | None:

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,10 +17,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.anomalies import patch, skip_frame
+from vad_pipeline.flow import textures
 from vad_pipeline.io.clips import Clips
-from vad_pipeline.models import MODELS, layers
+from vad_pipeline.models import MODELS
 from vad_pipeline.models.contract import ScoringOptions
-from vad_pipeline.sources.raw_clip import fingerprint
+from vad_pipeline.sources.raw_clip import files_fingerprint, fingerprint
 from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training import pseudo_windows
 from vad_pipeline.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -33,7 +33,7 @@ from vad_pipeline.training.fit import (
     device_check,
     device_of,
     fit,
-    module_sources,
+    model_sources,
 )
 from vad_pipeline.training.pseudo_windows import NumberedSampler, PseudoWindows
 from vad_pipeline.training.windows import Windows, leading, ordered_loader, training_loader
@@ -121,8 +121,8 @@ def train(
     multiple = MODELS[name].size_multiple
     if size.height % multiple or size.width % multiple:
         raise TrainingError(
-            f"{name}: frames of {size.width}x{size.height}; it halves them several times, so set {name}.frames to a "
-            f"height and a width that are multiples of {multiple}"
+            f"{name}: frames of {size.width}x{size.height}; it halves them several times, so set `frames` in its "
+            f"parameters to a height and a width that are multiples of {multiple}"
         )
     kind = MODELS[name].pseudo_anomalies(config)
     if kind is None or kind.source != "stored":
@@ -206,9 +206,11 @@ def training_fingerprint(
     parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
     parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
     parts += [f"pseudo:{run}:{c.fingerprint}" for run, c in (pseudo or {}).items()]
-    if MODELS[name].pseudo_anomalies(config):
-        parts += [inspect.getsource(module) for module in (pseudo_windows, patch, skip_frame)]
-    return fingerprint(*parts, *module_sources(sys.modules[MODELS[name].__module__], layers), torch.__version__)
+    if kind := MODELS[name].pseudo_anomalies(config):
+        parts += [inspect.getsource(module) for module in (pseudo_windows, patch, skip_frame, textures)]
+        if kind.source == "patch" and kind.intruders:
+            parts.append(files_fingerprint(patch.read_intruders(Path(kind.intruders)), content=True))
+    return fingerprint(*parts, *model_sources(MODELS[name]), torch.__version__)
 
 
 def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips], training: Training) -> Checkpoint:

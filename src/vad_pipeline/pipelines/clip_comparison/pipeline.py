@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from vad_pipeline.pipelines.clip_comparison import nodes
 
-# model -> namespace of its error maps
+# model -> namespace of its error maps and their scores
 MODELS = {
     "conv3d_ae": "conv3d_ae",
     "lntra_patch": "lntra_patch",
@@ -16,7 +16,8 @@ MODELS = {
 def create_pipeline() -> Pipeline:
     """Figs. 3 and 4 of spatio-temporal pseudo-anomaly generation; the models' own pipelines run before it."""
     reads = ["params:clip_comparison.clip", "frames"]
-    reads += [f"{model}.scored_frames" for model in MODELS] + [f"{parts}.maps" for parts in MODELS.values()]
+    reads += [f"{model}.scored_frames" for model in MODELS]
+    reads += [f"{part}.{name}" for name in ("maps", "scores") for part in MODELS.values()]
     return Pipeline(
         [
             Node(

@@ -94,7 +94,14 @@ def evaluate_node(model: str) -> Callable[..., Any]:
 
 
 def score_trivial_baselines(native_frames: Clips, split: str) -> pd.DataFrame:
-    """Frame difference, foreground area and brightness of the frames to evaluate: what takes no learning."""
+    """Frame difference, foreground area and brightness of the frames to evaluate: what takes no learning.
+
+    Raises:
+        ValueError: another split than ``test`` is to be evaluated, and the data have no such clips.
+    """
+    if split != "test" and not native_frames.split(split):
+        present = ", ".join(dict.fromkeys(clip.split("/", 1)[0] for clip in native_frames))
+        raise ValueError(f"eval_split: the data have no clips of {split!r}, only of {present}; set it to one of these")
     return trivial_scores(native_frames, split)
 
 

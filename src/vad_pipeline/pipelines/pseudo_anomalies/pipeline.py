@@ -5,27 +5,18 @@ from kedro.pipeline import Node, Pipeline
 from vad_pipeline.pipelines.pseudo_anomalies import nodes
 
 
-def create_pipeline(namespace: str = "pseudo_anomalies") -> Pipeline:
-    """The pseudo_anomalies pipeline; other namespaces make other sets, each with parameters of its own."""
+def create_pipeline(namespace: str = "pseudo_anomalies", inpainter: str = "") -> Pipeline:
+    """The pseudo_anomalies pipeline; other namespaces make other sets, each with parameters of its own.
+
+    Args:
+        namespace: of the set.
+        inpainter: namespace whose fitted inpainter fills the holes; empty to fit one for this set.
+    """
+    inputs = {"frames": "frames", "flow_tvl1": "flow_tvl1"}
     steps = [
         Node(nodes.find_objects, ["frames", "params:masks"], "objects", name="find_objects"),
         Node(
             nodes.choose_holes, ["objects", "params:masks", "params:pool", "params:seed"], "holes", name="choose_holes"
-        ),
-        Node(
-            nodes.fit_node(namespace),
-            [
-                "frames",
-                "objects",
-                "params:model",
-                "params:masks",
-                "params:inpainting",
-                "params:training",
-                "params:seed",
-                "working_directory",
-            ],
-            ["checkpoint", "history"],
-            name="fit_inpainter",
         ),
         Node(
             nodes.inpaint,
@@ -59,9 +50,15 @@ def create_pipeline(namespace: str = "pseudo_anomalies") -> Pipeline:
             name="report",
         ),
     ]
+    if inpainter:
+        inputs |= {name: f"{inpainter}.{name}" for name in ("checkpoint", "history")}
+    else:
+        reads = ["frames", "objects", "params:model", "params:masks", "params:inpainting", "params:training"]
+        reads += ["params:seed", "working_directory"]
+        steps += [Node(nodes.fit_node(namespace), reads, ["checkpoint", "history"], name="fit_inpainter")]
     return Pipeline(
         steps,
-        inputs={"frames": "frames", "flow_tvl1": "flow_tvl1"},
+        inputs=inputs,
         parameters={"params:seed", "params:dataset"},
         namespace=namespace,
     )

@@ -58,7 +58,11 @@ def evaluate_fusion(
         if oracle_wanted(protocol):
             best = oracle_metrics(scores, labels, TERMS, equal_weights(terms), split)
             metrics |= {f"{metric}{key}": value for metric, value in best.items()}
+            rows[name] = rows[name][0] | best, rows[name][1]
     table = [row_of_table(name, measured, dataset, *published) for name, (measured, published) in rows.items()]
+    if oracle_wanted(protocol):
+        for line, (measured, _) in zip(table, rows.values(), strict=True):
+            line["micro_auc_oracle"] = 100 * measured.get("micro_auc_oracle", float("nan"))
     table += baseline_rows(trivial_metrics(trivial, labels, split=split) if len(labels) else {}, dataset)
     weights = equal_weights(ROWS[HEADLINE][0])
     return (

@@ -88,7 +88,7 @@ def _temporal(pseudo: str) -> Pipeline:
     """The autoencoder of flow, at the size that flow is computed at."""
     name = f"{NAME}.temporal"
     steps = train_and_score(PARTS["temporal"], name, {"frames": "frames", "flow": "flow"}, "pseudo_flow")
-    inputs = {"frames": "frames", "flow": "flow_tvl1", "pseudo_flow": f"{pseudo}.temporal"}
+    inputs = {"frames": "optical_flow.frames", "flow": "flow_tvl1", "pseudo_flow": f"{pseudo}.temporal"}
     parameters = {**SHARED, "params:frames": "params:optical_flow.frames"}
     return Pipeline(steps, inputs=inputs, parameters=parameters, namespace=name)
 

@@ -1,6 +1,6 @@
 """Nodes that score with a model of another data set; nothing is fitted, calibrated or chosen here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,24 @@ from vad_pipeline.training.experiments import baseline_rows, row_of_table
 from vad_pipeline.training.windows import leading
 
 
-def resize_frames(native_frames: Clips, checkpoint: Checkpoint, split: str) -> dict[str, ClipJob]:
+def check_source(checkpoint: Checkpoint, source: str, dataset: str) -> None:
+    """Make sure that a model comes from another data set, the one that the table will name.
+
+    Raises:
+        ValueError: it does not.
+    """
+    remedy = "name the data set that trained the models with --params=source=<dataset>"
+    if source == dataset:
+        raise ValueError(f"transfer.source: {source} is this environment's own data set; {remedy}")
+    if source not in Path(checkpoint.about["file"]).parts:
+        raise ValueError(f"transfer.source: {source}, but {checkpoint.about['file']} was loaded; {remedy}")
+
+
+def resize_frames(
+    native_frames: Clips, checkpoint: Checkpoint, split: str, source: str, dataset: str
+) -> dict[str, ClipJob]:
     """The frames to evaluate, as the model was trained to read them."""
+    check_source(checkpoint, source, dataset)
     return resize_jobs(native_frames.split(split), FrameSize(**checkpoint.frames))
 
 
@@ -32,8 +48,11 @@ def estimate_flow(frames: Clips, config: TVL1) -> dict[str, ClipJob]:
     return tvl1_jobs(frames, config)
 
 
-def describe_frames(native_frames: Clips, checkpoint: Checkpoint, scoring: Scoring, split: str) -> dict[str, ClipJob]:
+def describe_frames(
+    native_frames: Clips, checkpoint: Checkpoint, split: str, source: str, dataset: str, scoring: Scoring
+) -> dict[str, ClipJob]:
     """Features by the network that the model was trained with."""
+    check_source(checkpoint, source, dataset)
     config = checkpoint.build().config
     return feature_jobs(native_frames.split(split), config.features, scoring.options().device)
 
@@ -76,18 +95,24 @@ def evaluate_fused(
     return evaluate(scores, labels, TERMS, equal_weights(ROWS["fused"][0]), seed, split, lengths)
 
 
-def tabulate_node(systems: tuple[str, ...]) -> Callable[..., pd.DataFrame]:
-    """The node function that puts the systems' rows together."""
+def tabulate_node(systems: Mapping[str, int]) -> Callable[..., pd.DataFrame]:
+    """The node function that puts the systems' rows together.
+
+    Args:
+        systems: name -> number of models that it consists of.
+    """
 
     def tabulate_transfer(
         source: str, dataset: str, split: str, labels: pd.DataFrame, trivial: pd.DataFrame, *inputs: Any
     ) -> pd.DataFrame:
         """Systems trained elsewhere, trivial baselines and published figures; ``source`` says where and which."""
-        metrics, checkpoints = inputs[: len(systems)], inputs[len(systems) :]
+        checkpoints = iter(inputs[len(systems) :])
         rows = []
-        for system, measured, checkpoint in zip(systems, metrics, checkpoints, strict=True):
+        for (system, parts), measured in zip(systems.items(), inputs, strict=False):
+            models = [next(checkpoints) for _ in range(parts)]
+            versions = dict.fromkeys(str(model.about["version"]) for model in models)
             row = row_of_table(system, measured, dataset, system, trained_on=source.removesuffix("_small"))
-            rows.append(row | {"source": source, "version": str(checkpoint.about["version"])})
+            rows.append(row | {"source": source, "version": ", ".join(versions)})
         rows += baseline_rows(trivial_metrics(trivial, labels, split=split), dataset)
         return pd.DataFrame(rows).astype({"published": "float64"})
 

@@ -29,10 +29,13 @@ def create_pipeline() -> Pipeline:
             of_parts = {"scores": f"{name}.scores", "checkpoint": f"{name}.checkpoint"}
         inputs = {"labels": "labels", "native_frames": "frames", **of_parts}
         whole += Pipeline([evaluation], inputs=inputs, parameters=SHARED, namespace=name)
-    checkpoints = [f"transfer__{s}.spatial.checkpoint" if s == FUSED else f"transfer__{s}.checkpoint" for s in SYSTEMS]
+    trained = {system: [f"transfer__{system}"] for system in SYSTEMS}
+    trained[FUSED] = [f"transfer__{FUSED}.{part}" for part in PARTS]
     reads = ["params:transfer.source", "params:dataset", "params:eval_split", "labels", "trivial_scores"]
-    reads += [*(f"transfer__{system}.metrics" for system in SYSTEMS), *checkpoints]
-    return whole + Pipeline([Node(nodes.tabulate_node(SYSTEMS), reads, "transfer.table", name="transfer_table")])
+    reads += [f"transfer__{system}.metrics" for system in SYSTEMS]
+    reads += [f"{name}.checkpoint" for names in trained.values() for name in names]
+    tabulate = nodes.tabulate_node({system: len(names) for system, names in trained.items()})
+    return whole + Pipeline([Node(tabulate, reads, "transfer.table", name="transfer_table")])
 
 
 def _scored(part: str, namespace: str, trained: str) -> Pipeline:
@@ -43,21 +46,16 @@ def _scored(part: str, namespace: str, trained: str) -> Pipeline:
         namespace: of the nodes; ``<namespace>.checkpoint`` is the other data set's.
         trained: namespace that it was trained in, whose scoring parameters count.
     """
-    resize = Node(
-        nodes.resize_frames, ["native_frames", "checkpoint", "params:eval_split"], "frames", name="resize_frames"
-    )
+    native = ["native_frames", "checkpoint", "params:eval_split", "params:source", "params:dataset"]
+    resize = Node(nodes.resize_frames, native, "frames", name="resize_frames")
     flow = Node(nodes.estimate_flow, ["frames", "params:tvl1"], "flow", name="estimate_flow")
-    describe = Node(
-        nodes.describe_frames,
-        ["native_frames", "checkpoint", "params:scoring", "params:eval_split"],
-        "features",
-        name="describe_frames",
-    )
+    describe = Node(nodes.describe_frames, [*native, "params:scoring"], "features", name="describe_frames")
     made = {"temporal": [resize, flow], "discriminator": [describe]}.get(part, [resize])
     streams = {str(output): str(output) for node in made for output in node.outputs}
     reads = {"checkpoint": "checkpoint", "scoring": "params:scoring", "working_directory": "working_directory"}
     score = Node(nodes.score_transferred, reads | streams, "scores", name="score")
-    parameters = {"params:scoring": f"params:{trained}.scoring", "params:eval_split": "params:eval_split"}
+    parameters = {name: name for name in ("params:eval_split", "params:dataset")}
+    parameters |= {"params:scoring": f"params:{trained}.scoring", "params:source": "params:transfer.source"}
     if part == "temporal":
         parameters["params:tvl1"] = "params:optical_flow.tvl1"
     return Pipeline([*made, score], inputs={"native_frames": "frames"}, parameters=parameters, namespace=namespace)
