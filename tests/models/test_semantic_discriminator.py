@@ -26,7 +26,7 @@ def clouds(apart, seed=0):
 
 def probabilities(apart, tmp_path, store_clips):
     normal, twins, tested = clouds(apart)
-    training = Training(epochs=4, batch_size=16, learning_rate=0.02, accelerator="cpu")
+    training = Training(epochs=20, batch_size=16, learning_rate=0.02, accelerator="cpu")
     streams = {"features": store_clips(normal | tested)}
     pseudo = store_clips(twins)
     trained = train("semantic_discriminator", Config(), FrameSize(), training, 0, streams, tmp_path, pseudo=pseudo)

@@ -82,6 +82,7 @@ def check_what_it_found(load):
     assert sum(spread) == pytest.approx(1)
     html = load("report")
     assert "fused, without discriminator" in html
+    assert "training of the part conv3d_ae" in html
     assert "probability of being a spatial pseudo-anomaly" in html
 
 

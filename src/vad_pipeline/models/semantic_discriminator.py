@@ -5,8 +5,9 @@ other data gives the features (``features/providers.py``). A frame's score is th
 latter.
 
 Left open and chosen here: the layers (the paper's supplement is not at hand), 512-256-128-1 with ReLU and dropout of
-0.3, each frame's vector brought to mean 0 and deviation 1 first, since providers' scales differ by orders of magnitude;
-one pseudo-anomaly for each normal frame on average; ``clip_pool`` averages the vectors of sixteen frames, as the video
+0.3; each frame's vector brought to mean 0 and length 3 first, since providers' scales differ by orders of magnitude and
+the published learning rate kills all units of a layer now and then if vectors are longer (docs/results.md); one
+pseudo-anomaly for each normal frame on average; ``clip_pool`` averages the vectors of sixteen frames, as the video
 model of the paper's features would, and scores the ninth. Learning rate constant.
 """
 
@@ -33,6 +34,7 @@ from vad_pipeline.models.contract import (
 )
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
+VECTOR_LENGTH = 3.0
 POOLED = Window(16, 8)
 
 
@@ -100,7 +102,8 @@ class SemanticDiscriminator(Detector):
                 f"{self.config.features.dimension}; compute them with the provider that the discriminator was made for"
             )
         vectors = features.float().mean(dim=1)
-        return self.network(F.layer_norm(vectors, vectors.shape[-1:])).squeeze(-1)
+        centred = vectors - vectors.mean(dim=-1, keepdim=True)
+        return self.network(VECTOR_LENGTH * F.normalize(centred, dim=-1)).squeeze(-1)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         logits = self(batch["features"])

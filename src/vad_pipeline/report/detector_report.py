@@ -140,10 +140,11 @@ def _facts(found: Findings) -> dict[str, str]:
     about, frames = found.checkpoint.about, found.checkpoint.frames
     config = ", ".join(f"{key} {value}" for key, value in found.checkpoint.config.items())
     training = about["training"]
+    part = "" if found.checkpoint.model == found.model else f" of the part {found.checkpoint.model}"
     return {
-        "frames": f"{frames['width']}x{frames['height']} {frames['colour']}",
-        "configuration": config,
-        "training": (
+        f"frames{part}": f"{frames['width']}x{frames['height']} {frames['colour']}",
+        f"configuration{part}": config,
+        f"training{part}": (
             f"{training['epochs']} epochs, batch {training['batch_size']}, learning rate "
             f"{training['learning_rate']}, {training['precision']}, seed {about['seed']}, "
             f"{about['seconds'] / 60:.1f} minutes, torch {about['torch']}"
