@@ -92,16 +92,20 @@ def score_clips(
             for clip in group:
                 stored = clips[clip]
                 arrays = {name: streams[name][clip].array() for name in model.streams}
-                columns: dict[str, list[np.ndarray]] = {"frame": [], **{term: [] for term in model.terms}}
+                # filled in place: small arrays kept from every batch would scatter the heap and make it grow
+                n_scored = len(window.scored(len(stored)))
+                columns = {"frame": np.empty(n_scored, np.int64)} | {term: np.empty(n_scored) for term in model.terms}
 
                 def rows(
                     arrays: dict[str, np.ndarray] = arrays,
                     scorer: Any = scorer,
-                    columns: dict[str, list[np.ndarray]] = columns,
+                    columns: dict[str, np.ndarray] = columns,
                 ) -> Iterator[np.ndarray]:
+                    done = 0
                     for batch in scorer.clip(arrays):
                         for name, values in {"frame": batch.frames, **batch.terms}.items():
-                            columns[name].append(values)
+                            columns[name][done : done + len(values)] = values
+                        done += len(batch.frames)
                         progress.advance(task, len(batch.frames))
                         yield from batch.maps if batch.maps is not None else ()
 
@@ -116,6 +120,6 @@ def score_clips(
                     )
                 else:
                     path.unlink()
-                tables.append(pd.DataFrame({"clip": clip, **{k: np.concatenate(v) for k, v in columns.items()}}))
+                tables.append(pd.DataFrame({"clip": clip, **columns}))
     table = pd.concat(tables, ignore_index=True)
     return table.astype({"frame": np.int64}), maps
