@@ -78,7 +78,7 @@ def test_an_unknown_setting_stops_the_run_before_it_starts(project):
 
 
 def test_an_unknown_source_stops_the_run_and_lists_the_known(project):
-    with pytest.raises(Exception, match="unknown source 'webcam'; known are: scenes, ucsd, .*, videos"):
+    with pytest.raises(Exception, match=r"unknown source 'webcam'; known are: scenes, ucsd, .*, videos"):
         project.run("frame_extraction", params={"frame_extraction": {"source": "webcam"}})
 
 
