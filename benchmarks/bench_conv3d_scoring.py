@@ -15,7 +15,7 @@ from measure import compare, machine, settle_batch_norm
 
 from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.conv3d_ae import LENGTH, TARGET, Config, Conv3dAE
-from vad_pipeline.training.windows import scale_frames
+from vad_pipeline.models.layers.pixels import scale_frames
 
 
 @torch.inference_mode()

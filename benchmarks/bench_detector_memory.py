@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from measure import machine, peak_anonymous_mib
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import ClipPool, Parallel
+from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.models import MODELS
 from vad_pipeline.models.conv3d_ae import Config as AEConfig
 from vad_pipeline.models.lgn_net import Config as LGNConfig
 from vad_pipeline.scoring.score import Scoring, score_clips
-from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.train import Training, train
 
 SIZE = FrameSize(64, 96, "gray")

@@ -16,7 +16,7 @@ import av
 import numpy as np
 from measure import compare, machine, peak_anonymous_mib
 
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
+from vad_pipeline.clips.pool import ClipPool, Parallel
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 
 SCENES = {"train_clips": 8, "test_clips": 8, "frames": 80, "height": 256, "width": 384}

@@ -16,16 +16,16 @@ import cv2
 import numpy as np
 from measure import machine, peak_anonymous_mib, seconds
 
-from vad_pipeline.flow.flownet import FlowNetFlow, flownet_rows
+from vad_pipeline.clips.clip import Clip
+from vad_pipeline.clips.pool import ClipPool
+from vad_pipeline.clips.resize import FrameSize, resize
+from vad_pipeline.fitting.checkpoint import write_checkpoint
+from vad_pipeline.flow.flownet import Config, FlowNet, estimate
+from vad_pipeline.flow.flownet_checkpoint import flownet_checkpoint
+from vad_pipeline.flow.flownet_flow import FlowNetFlow, flownet_rows
 from vad_pipeline.flow.tvl1 import TVL1, tvl1_flow
-from vad_pipeline.io.clip_pool import ClipPool
-from vad_pipeline.io.clips import Clip
-from vad_pipeline.models.flownet import Config, FlowNet, estimate
-from vad_pipeline.models.flownet_checkpoint import flownet_checkpoint
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 from vad_pipeline.sources.images import list_images, read_frames
-from vad_pipeline.sources.resize import FrameSize, resize
-from vad_pipeline.training.checkpoint import write_checkpoint
 
 PAIRS = 48
 SIZE = FrameSize(256, 256, "gray")

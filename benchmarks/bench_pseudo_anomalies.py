@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from measure import compare, machine, peak_anonymous_mib
 
-from vad_pipeline.anomalies.inpainting import Inpainting, fill_latent, filled_rows
 from vad_pipeline.anomalies.masks import Masks, components, hole_of_frame, object_rows
 from vad_pipeline.anomalies.pool import Run
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip
-from vad_pipeline.models.latent_inpainter import (
+from vad_pipeline.clips.clip import Clip
+from vad_pipeline.clips.pool import ClipPool, Parallel
+from vad_pipeline.fitting.devices import multiplies_bf16
+from vad_pipeline.inpainting.filled_clips import Inpainting, fill_latent, filled_rows
+from vad_pipeline.inpainting.latent_inpainter import (
     Config,
     LatentInpaintingPipeline,
     compvis_schedule,
@@ -27,7 +28,6 @@ from vad_pipeline.models.latent_inpainter import (
     new_denoiser,
 )
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
-from vad_pipeline.training.fit import multiplies_bf16
 
 HEIGHT, WIDTH = 240, 360  # Ped2's
 MULTIPLE = 16  # full frames are padded to it

@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 from measure import compare, machine
 
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import ClipPool, Parallel
+from vad_pipeline.clips.resize import FrameSize, resize
 from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip, Clips
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 from vad_pipeline.sources.images import SUFFIXES, list_images
-from vad_pipeline.sources.resize import FrameSize, resize
 
 CLIPS, FRAMES = 6, 5  # pairs: 6 * 4
 SIZE = FrameSize(256, 256, "gray")

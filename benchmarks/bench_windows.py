@@ -20,13 +20,14 @@ import torch
 from measure import compare, machine
 from torch.utils.data import DataLoader, Dataset
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import ClipPool, Parallel
+from vad_pipeline.clips.resize import FrameSize, resize_jobs
+from vad_pipeline.fitting.windows import Windows, training_loader
+from vad_pipeline.models.layers.pixels import scale_frames
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 from vad_pipeline.sources.images import list_images, read_frames
-from vad_pipeline.sources.resize import FrameSize, resize_jobs
-from vad_pipeline.training.windows import Windows, scale_frames, training_loader
 
 LENGTH, BATCH, WINDOWS = 5, 8, 480
 

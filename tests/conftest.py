@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import ClipPool, Parallel
 
 PROJECT = Path(__file__).resolve().parents[1]
 

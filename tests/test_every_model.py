@@ -12,26 +12,29 @@ from pydantic import TypeAdapter
 
 from tests.training.conftest import moving_square
 from vad_pipeline.anomalies.flow_mixup import FlowMixup
-from vad_pipeline.anomalies.inpainting import Inpainting
 from vad_pipeline.anomalies.masks import Masks
 from vad_pipeline.anomalies.pool import Pool
+from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.evaluation.evaluate import evaluate
-from vad_pipeline.flow.flownet import FlowNetFlow
+from vad_pipeline.experiments.experiments import EXPERIMENTS, Budget, with_overrides
+from vad_pipeline.flow import flownet
+from vad_pipeline.flow.flownet import FlowNet
+from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.rendered_pairs import RenderedPairs
+from vad_pipeline.flow.train_flownet import FlowNetFit
 from vad_pipeline.flow.tvl1 import TVL1
-from vad_pipeline.models import MODELS, flownet, latent_inpainter, pseudo_anomaly_detector
-from vad_pipeline.models.flownet import FlowNet
+from vad_pipeline.inpainting import latent_inpainter
+from vad_pipeline.inpainting.filled_clips import Inpainting
+from vad_pipeline.inpainting.fit_inpainter import InpainterFit
+from vad_pipeline.models import MODELS, pseudo_anomaly_detector
+from vad_pipeline.models.build import build
 from vad_pipeline.pipeline_registry import DETECTORS, PARTS, PSEUDO_ANOMALIES, SAME_INPAINTER
 from vad_pipeline.pipeline_registry import EXPERIMENTS as EXPERIMENT_NAMES
 from vad_pipeline.scoring.score import Scoring, ScoringError, score_clips
 from vad_pipeline.settings import CONFIG_LOADER_ARGS
 from vad_pipeline.sources import SOURCES
 from vad_pipeline.sources.extraction import FrameExtraction
-from vad_pipeline.sources.resize import FrameSize
-from vad_pipeline.training.experiments import EXPERIMENTS, Budget, with_overrides
-from vad_pipeline.training.fit_inpainter import InpainterFit
 from vad_pipeline.training.train import Training, train
-from vad_pipeline.training.train_flownet import FlowNetFit
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name != "local")
@@ -154,7 +157,7 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
     training = Training(epochs=1, batch_size=4, accelerator="cpu")
     trained = train(model, config, size, training, 0, streams, tmp_path, pseudo=pseudo)
     scores, maps = score_clips(
-        trained.checkpoint.build(), streams, Scoring(batch=3, accelerator="cpu"), [["test/0", "test/1"]], tmp_path
+        build(trained.checkpoint), streams, Scoring(batch=3, accelerator="cpu"), [["test/0", "test/1"]], tmp_path
     )
     assert list(scores.columns) == ["clip", "frame", *kind.terms]
     for clip in ("test/0", "test/1"):
@@ -174,7 +177,7 @@ def test_every_model_trains_scores_and_evaluates(model, tmp_path, store_clips):
     if not kind.has_maps:
         return
     seen = streams[kind.streams[-1]]["test/0"].array()[: window.length]
-    predicted = trained.checkpoint.build().scorer(Scoring(accelerator="cpu").options()).predict(seen, window.target)
+    predicted = build(trained.checkpoint).scorer(Scoring(accelerator="cpu").options()).predict(seen, window.target)
     assert predicted.shape == (16, 32, 1 if kind.streams == ("frames",) else 3)
     assert predicted.dtype == np.uint8
 

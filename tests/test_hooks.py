@@ -22,7 +22,8 @@ from pydantic import ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from tests.conftest import PROJECT
-from vad_pipeline.hooks import RUNS_VARIABLE, MlflowTracking, live_curves, tracking_config
+from vad_pipeline.hooks import MlflowTracking, tracking_config
+from vad_pipeline.tracking import RUNS_VARIABLE, live_curves
 
 CATALOG = {
     "{model}.metrics": {"type": "json.JSONDataset", "metadata": {"mlflow": "metrics"}},

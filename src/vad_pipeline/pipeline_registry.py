@@ -105,8 +105,8 @@ def _clip_comparison() -> Pipeline:
 
 def _experiment(name: str) -> Pipeline:
     """Everything from raw data to a table of experiments."""
+    from vad_pipeline.experiments.experiments import EXPERIMENTS as declared
     from vad_pipeline.pipelines import experiment
-    from vad_pipeline.training.experiments import EXPERIMENTS as declared
 
     whole = _extraction() + experiment.create_pipeline(declared[name])
     for pseudo in sorted({row.pseudo for row in declared[name].rows if row.pseudo}):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
 
 BACKGROUND = np.random.default_rng(5).integers(60, 120, (50, 70, 1), dtype=np.uint8)
 

@@ -4,7 +4,7 @@ import pytest
 from vad_pipeline.anomalies.masks import Masks
 from vad_pipeline.anomalies.pool import Pool, runs_of
 from vad_pipeline.anomalies.table import mask_metrics, pseudo_anomaly_table
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
 
 
 def test_every_frame_of_both_kinds_has_a_row_and_frames_without_objects_are_counted(store_clips):

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from vad_pipeline.models.contract import Term, Window
+from vad_pipeline.clips.window import Window
+from vad_pipeline.evaluation.terms import Term
 
 PED2_LENGTHS = dict(
     zip(

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.evaluation.tables import PED2_LENGTHS, labels_of, ped2_labels, scores_of
+from vad_pipeline.clips.window import Window
 from vad_pipeline.evaluation.alignment import (
     EvaluationError,
     align,
@@ -13,7 +14,6 @@ from vad_pipeline.evaluation.alignment import (
     unlabelled_clips,
     unscored_clips,
 )
-from vad_pipeline.models.contract import Window
 
 LABELS = labels_of({"test/1": [0, 1, 1], "test/2": [0, 0, 1]}, {"test/1": "motion/runner", "test/2": "appearance/cart"})
 SCORES = scores_of(LABELS, psnr=1.0)

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from tests.evaluation.tables import HIGH, LOW, PED2_LENGTHS, labels_of, ped2_labels, scores_of
+from vad_pipeline.clips.window import Window
 from vad_pipeline.evaluation.alignment import EvaluationError, align
 from vad_pipeline.evaluation.evaluate import evaluate, fusion_sweep, oracle_metrics, oracle_wanted, scored_frames
 from vad_pipeline.evaluation.metrics import bootstrap_interval, macro_auc, micro_auc
 from vad_pipeline.evaluation.normality import anomaly_score
-from vad_pipeline.models.contract import Term, Window
+from vad_pipeline.evaluation.terms import Term
 
 TERMS = {"psnr": LOW, "distance": HIGH}
 EQUAL = {"psnr": 0.5, "distance": 0.5}

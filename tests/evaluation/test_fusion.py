@@ -5,7 +5,7 @@ import pytest
 from vad_pipeline.evaluation.alignment import EvaluationError
 from vad_pipeline.evaluation.fusion import inverse_spread, join_scores
 from vad_pipeline.evaluation.normality import anomaly_score
-from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
 
 TERMS = {
     "a": Term(higher_is_anomalous=True, meaning=""),

@@ -7,7 +7,7 @@ import pytest
 from tests.evaluation.tables import HIGH, LOW, ped2_labels, scores_of
 from vad_pipeline.evaluation.alignment import EvaluationError
 from vad_pipeline.evaluation.normality import anomaly_score, normalise
-from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
 
 TERMS = {"psnr": LOW, "distance": HIGH}
 SCORES = scores_of(ped2_labels(), psnr=-2.0, distance=1.0)

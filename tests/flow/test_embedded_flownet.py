@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from vad_pipeline.fitting.checkpoint import read_checkpoint
+from vad_pipeline.flow.flownet import estimate
+from vad_pipeline.flow.flownet_checkpoint import EMBEDDED, load_flownet
 from vad_pipeline.flow.rendered_pairs import HELD_OUT, RenderedPairs, render_pair
 from vad_pipeline.flow.warp import warp
-from vad_pipeline.models.flownet import estimate
-from vad_pipeline.models.flownet_checkpoint import EMBEDDED, load_flownet
-from vad_pipeline.training.checkpoint import read_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from vad_pipeline.flow.flownet import FlowNetFlow, flownet_jobs, flownet_rows
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.models.flownet import Config, FlowNet, FlowNetError, estimate
-from vad_pipeline.models.flownet_checkpoint import flownet_checkpoint, load_flownet
+from vad_pipeline.clips.pool import ClipPool, Parallel
+from vad_pipeline.fitting.checkpoint import CheckpointError, write_checkpoint
+from vad_pipeline.flow.flownet import Config, FlowNet, FlowNetError, estimate
+from vad_pipeline.flow.flownet_checkpoint import flownet_checkpoint, load_flownet
+from vad_pipeline.flow.flownet_flow import FlowNetFlow, flownet_jobs, flownet_rows
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
-from vad_pipeline.training.checkpoint import CheckpointError, write_checkpoint
 
 
 @pytest.fixture(scope="module")

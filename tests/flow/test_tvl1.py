@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from vad_pipeline.clips.pool import ClipPool, Parallel
 from vad_pipeline.flow import tvl1
 from vad_pipeline.flow.stored_flow import FlowError
 from vad_pipeline.flow.tvl1 import TVL1, tvl1_flow, tvl1_jobs, tvl1_rows
 from vad_pipeline.flow.tvl1_solver import Parameters
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
 
 PRESETS = [TVL1("accurate"), TVL1("fast")]
 BY_NAME = pytest.mark.parametrize("config", PRESETS, ids=["accurate", "fast"])

@@ -14,11 +14,13 @@ import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
-from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
+from vad_pipeline.clips import resize
+from vad_pipeline.clips.fingerprint import step_fingerprint
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.io.clip_store import ClipStoreDataset
 from vad_pipeline.io.prune import prune_clips
-from vad_pipeline.sources import images, resize
-from vad_pipeline.sources.resize import FrameSize
+from vad_pipeline.sources import images
 
 
 def rows(value, n, start, stop):
@@ -144,7 +146,7 @@ SLOW_RUN = """
     from functools import partial
     import numpy as np
     from kedro.io.core import Version
-    from vad_pipeline.io.clip_job import ClipJob
+    from vad_pipeline.clips.job import ClipJob
     from vad_pipeline.io.clip_store import ClipStoreDataset
 
     root, version = sys.argv[1], sys.argv[2]

@@ -4,10 +4,10 @@ import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
+from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.io.checkpoint_dataset import CheckpointDataset
 from vad_pipeline.io.working_directory import WorkingDirectoryDataset
 from vad_pipeline.models.lgn_net import Config, LGNNet
-from vad_pipeline.training.checkpoint import Checkpoint
 
 
 def dataset(folder, save=None):

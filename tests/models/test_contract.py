@@ -1,6 +1,6 @@
 import pytest
 
-from vad_pipeline.models.contract import Window
+from vad_pipeline.clips.window import Window
 
 PED2 = (180, 180, 150, 180, 150, 180, 180, 180, 120, 150, 180, 180)
 

@@ -6,8 +6,8 @@ import torch
 
 from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.layers import memory
+from vad_pipeline.models.layers.pixels import scale_frames
 from vad_pipeline.models.lgn_net import Config, LGNNet
-from vad_pipeline.training.windows import scale_frames
 
 
 @pytest.fixture

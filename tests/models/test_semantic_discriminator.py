@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.models.build import build
 from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.semantic_discriminator import Config, SemanticDiscriminator
 from vad_pipeline.scoring.score import Scoring, score_clips
-from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.train import Training, train
 
 N = 60  # frames of a clip
@@ -30,9 +31,7 @@ def probabilities(apart, tmp_path, store_clips):
     streams = {"features": store_clips(normal | tested)}
     pseudo = store_clips(twins)
     trained = train("semantic_discriminator", Config(), FrameSize(), training, 0, streams, tmp_path, pseudo=pseudo)
-    scores, maps = score_clips(
-        trained.checkpoint.build(), streams, Scoring(accelerator="cpu"), [list(tested)], tmp_path
-    )
+    scores, maps = score_clips(build(trained.checkpoint), streams, Scoring(accelerator="cpu"), [list(tested)], tmp_path)
     assert maps == {}
     return scores.groupby("clip")["pseudo_probability"].mean()
 

@@ -60,7 +60,7 @@ def test_a_pool_of_runs_and_telea_make_fewer_and_need_no_fit(project):
 
 def test_flow_of_another_estimator_alone_is_no_flow_to_mix(project):
     from vad_pipeline.anomalies.flow_mixup import FlowMixup
-    from vad_pipeline.io.clips import Clips
+    from vad_pipeline.clips.clip import Clips
     from vad_pipeline.pipelines.pseudo_anomalies.nodes import mix_flow
 
     params = {**TINY, "pseudo_anomalies": {**TINY["pseudo_anomalies"], "inpainting": {"source": "telea", "crop": 32}}}

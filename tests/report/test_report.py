@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vad_pipeline.models.contract import Window
+from vad_pipeline.clips.window import Window
 from vad_pipeline.report.contact_sheet import FLOW_SCALE, contact_sheet, displayable
 from vad_pipeline.report.figures import kinds_figure, learning_curves_figure, regularity_figure, roc_figure
 from vad_pipeline.report.html import render_report

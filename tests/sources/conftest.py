@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import ClipPool, Parallel
 
 
 @pytest.fixture

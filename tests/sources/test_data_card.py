@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.sources.data_card import clip_table, data_card
 
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
 from vad_pipeline.sources import SOURCES
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_table, mask_jobs, raw_clips
-from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span, files_fingerprint, fingerprint, spans_of
+from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span, spans_of
 
 
 def raw(clip, n=3, **settings):

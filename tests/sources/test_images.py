@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.images import list_images, read_frames, read_image, read_masks
-from vad_pipeline.sources.names import natural_key
 from vad_pipeline.sources.raw_clip import SourceError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)

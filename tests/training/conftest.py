@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.models.lgn_net import Config
-from vad_pipeline.sources.resize import FrameSize
 from vad_pipeline.training.train import Training
 
 SIZE = FrameSize(16, 24, "gray")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tests.conftest import rows_of
 from tests.training.conftest import moving_square
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import ClipPool, Parallel
 
 
 def clips_of(folder: Path) -> Clips:

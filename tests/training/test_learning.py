@@ -3,14 +3,15 @@
 import lightning
 import pytest
 
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.pool import ClipPool, Parallel
+from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.evaluation.evaluate import evaluate
-from vad_pipeline.io.clip_pool import ClipPool, Parallel
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.models.build import build
 from vad_pipeline.models.lgn_net import Config, LGNNet
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics, trivial_scores
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_table
-from vad_pipeline.sources.resize import FrameSize, resize_jobs
 from vad_pipeline.training.train import Training, train
 
 
@@ -43,7 +44,7 @@ def test_a_trained_tiny_lgn_net_beats_its_untrained_self_and_every_trivial_basel
         scores, _ = score_clips(model, streams, scoring, [list(frames.split("test"))], tmp_path)
         return evaluate(scores, labels, LGNNet.terms, LGNNet.fusion(config))["micro_auc"]
 
-    auc = micro_auc(trained.checkpoint.build())
+    auc = micro_auc(build(trained.checkpoint))
     assert auc > micro_auc(untrained) + 0.02
     trivial = trivial_metrics(trivial_scores(frames), labels)
     assert auc > max(metrics["micro_auc"] for metrics in trivial.values())

@@ -12,12 +12,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from tests.training.conftest import SIZE
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips, split_held_out
+from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.fitting.checkpoint import CheckpointError
+from vad_pipeline.fitting.devices import TrainingError, device_check
 from vad_pipeline.models.lgn_net import LGNNet
-from vad_pipeline.sources.resize import FrameSize
-from vad_pipeline.training.checkpoint import CheckpointError
-from vad_pipeline.training.fit import TrainingError, device_check
-from vad_pipeline.training.train import Training, split_held_out, train, training_fingerprint
+from vad_pipeline.training.train import Training, train, training_fingerprint
 
 
 def run(folder, config, training, clips, seed=0, callbacks=()):
@@ -209,7 +209,7 @@ def test_a_training_killed_at_any_moment_is_resumed_to_the_same_result(tmp_path)
     for folder in ("killed", "whole"):
         subprocess.run([*command, str(tmp_path / folder)], cwd=root, check=True, capture_output=True)
     killed, whole = (next(tmp_path.glob(f"{folder}/*/finished.safetensors")) for folder in ("killed", "whole"))
-    from vad_pipeline.training.checkpoint import read_checkpoint
+    from vad_pipeline.fitting.checkpoint import read_checkpoint
 
     assert same(read_checkpoint(killed).state, read_checkpoint(whole).state)
 

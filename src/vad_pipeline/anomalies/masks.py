@@ -19,9 +19,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from vad_pipeline.anomalies.pool import Run, frame_seed
-from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
-from vad_pipeline.io.clips import Clip, Clips
-from vad_pipeline.sources.raw_clip import files_fingerprint
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.fingerprint import files_fingerprint, step_fingerprint
+from vad_pipeline.clips.job import ClipJob
 
 MEDIAN_FRAMES = 60  # spread over the clip, of which the background is the median
 LAMA_SIZE = 256  # pixels, the picture that LaMa's settings are made for

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vad_pipeline.anomalies.masks import Masks, components, masked_after
 from vad_pipeline.anomalies.pool import Run
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
 
 COLUMNS = ["clip", "frame", "run", "row", "kind", "mask", "parts", "mask_area", "mask_share", "seed"]
 

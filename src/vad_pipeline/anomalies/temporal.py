@@ -12,8 +12,9 @@ from vad_pipeline.anomalies import flow_mixup
 from vad_pipeline.anomalies.flow_mixup import FlowMixup, mixup_clip
 from vad_pipeline.anomalies.masks import components
 from vad_pipeline.anomalies.pool import Run, frame_seed
-from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.fingerprint import step_fingerprint
+from vad_pipeline.clips.job import ClipJob
 
 
 def temporal_jobs(flow: Clips, holes: Clips, runs: Sequence[Run], config: FlowMixup, seed: int) -> dict[str, ClipJob]:

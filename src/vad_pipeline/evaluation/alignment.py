@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 
-from vad_pipeline.sources.names import natural_key
+from vad_pipeline.clips.names import natural_key
 
 KEY = ["clip", "frame"]
 

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -33,15 +32,13 @@ from vad_pipeline.evaluation.metrics import (
     micro_auc,
 )
 from vad_pipeline.evaluation.normality import Normalisation, anomaly_score
-
-if TYPE_CHECKING:  # the contract imports torch, which evaluation does without
-    from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
 
 
 def evaluate(
     scores: pd.DataFrame,
     labels: pd.DataFrame,
-    terms: Mapping[str, "Term"],
+    terms: Mapping[str, Term],
     weights: Mapping[str, float],
     seed: int = 0,
     split: str = "test",
@@ -102,7 +99,7 @@ def evaluate(
 def scored_frames(
     scores: pd.DataFrame,
     labels: pd.DataFrame,
-    terms: Mapping[str, "Term"],
+    terms: Mapping[str, Term],
     weights: Mapping[str, float],
     split: str = "test",
     how: Normalisation = "per_clip",
@@ -126,7 +123,7 @@ def scored_frames(
 def fusion_sweep(
     scores: pd.DataFrame,
     labels: pd.DataFrame,
-    terms: Mapping[str, "Term"],
+    terms: Mapping[str, Term],
     term_a: str,
     term_b: str,
     steps: int = 11,
@@ -165,7 +162,7 @@ def oracle_wanted(protocol: str) -> bool:
 def oracle_metrics(
     scores: pd.DataFrame,
     labels: pd.DataFrame,
-    terms: Mapping[str, "Term"],
+    terms: Mapping[str, Term],
     weights: Mapping[str, float],
     split: str = "test",
 ) -> dict[str, float]:
@@ -191,7 +188,7 @@ def oracle_metrics(
     return {"micro_auc_oracle": float(areas[best]), **found}
 
 
-def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, "Term"], split: str) -> pd.DataFrame:
+def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, Term], split: str) -> pd.DataFrame:
     """`align`, of the declared terms alone; labelled clips without any score are worth a warning."""
     missing = [term for term in terms if term not in scores]
     if missing:
@@ -206,7 +203,7 @@ def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, "Te
 
 
 def _common_auc(
-    aligned: pd.DataFrame, terms: Mapping[str, "Term"], weights: Mapping[str, float], lengths: Mapping[str, int]
+    aligned: pd.DataFrame, terms: Mapping[str, Term], weights: Mapping[str, float], lengths: Mapping[str, int]
 ) -> float:
     """Micro AUC, per-clip min-max, of the frames that the 16-frame reconstruction family scores too."""
     unknown = set(aligned["clip"]) - set(lengths)

@@ -2,16 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from vad_pipeline.evaluation.alignment import KEY, EvaluationError
 from vad_pipeline.evaluation.normality import anomaly_score
-
-if TYPE_CHECKING:  # the contract imports torch, which evaluation does without
-    from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
 
 
 def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -31,7 +28,7 @@ def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def inverse_spread(
-    scores: pd.DataFrame, terms: Mapping[str, "Term"], fused: Collection[str], clips: Collection[str]
+    scores: pd.DataFrame, terms: Mapping[str, Term], fused: Collection[str], clips: Collection[str]
 ) -> dict[str, float]:
     """Weights in inverse proportion to the standard deviation of each term over normal clips (spec 1.6).
 

@@ -6,15 +6,13 @@ This is the only place where directions are converted: a term says whether high 
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from vad_pipeline.evaluation.alignment import EvaluationError
-
-if TYPE_CHECKING:  # the contract imports torch, which evaluation does without
-    from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
 
 Normalisation = Literal["per_clip", "global", "none"]
 
@@ -72,7 +70,7 @@ def normalise(values: pd.Series, clips: pd.Series, how: Normalisation = "per_cli
 
 def anomaly_score(
     aligned: pd.DataFrame,
-    terms: Mapping[str, "Term"],
+    terms: Mapping[str, Term],
     weights: Mapping[str, float],
     how: Normalisation = "per_clip",
 ) -> pd.Series:
@@ -119,7 +117,7 @@ def anomaly_score(
     return pd.Series(total, index=aligned.index, name="anomaly")
 
 
-def _shares(terms: Mapping[str, "Term"], weights: Mapping[str, float]) -> dict[str, float]:
+def _shares(terms: Mapping[str, Term], weights: Mapping[str, float]) -> dict[str, float]:
     """The terms that carry weight, with weights that sum to 1."""
     for term, weight in weights.items():
         if term not in terms:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.fingerprint import files_fingerprint, step_fingerprint
+from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.features import providers, vifi_clip
 from vad_pipeline.features.providers import FrameFeatures, describe, load
-from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
-from vad_pipeline.io.clips import Clip, Clips
-from vad_pipeline.sources.raw_clip import files_fingerprint
 
 AT_ONCE = 16  # frames
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.flow.warp import photometric_error
-from vad_pipeline.io.clips import Clips
 
 PAIRS_PER_CLIP = 12
 CHANGE = 10  # gray levels

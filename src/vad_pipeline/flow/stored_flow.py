@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clip
+from vad_pipeline.clips.clip import Clip
+from vad_pipeline.clips.job import ClipJob
 
 
 class FlowError(ValueError):

@@ -16,11 +16,12 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.fingerprint import step_fingerprint
+from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.flow import stored_flow, tvl1_solver
 from vad_pipeline.flow.stored_flow import FlowError, flow_job, stored_row
 from vad_pipeline.flow.tvl1_solver import Parameters, dual_tvl1
-from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
-from vad_pipeline.io.clips import Clip, Clips
 
 SMALLEST_SIDE = 3  # pixels; a central difference needs three
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from kedro.io.core import AbstractVersionedDataset, Version
 
-from vad_pipeline.training.checkpoint import Checkpoint, header_of, read_checkpoint, write_checkpoint
+from vad_pipeline.fitting.checkpoint import Checkpoint, header_of, read_checkpoint, write_checkpoint
 
 
 class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):

@@ -16,9 +16,9 @@ import pandas as pd
 from kedro.io.core import AbstractVersionedDataset, Version, get_filepath_str, get_protocol_and_path
 from kedro_datasets._typing import ImagePreview
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import ClipPool, ClipStoreError, Parallel
-from vad_pipeline.io.clips import Clip, Clips
+from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import ClipPool, ClipStoreError, Parallel
 from vad_pipeline.report.contact_sheet import contact_sheet
 
 

@@ -4,99 +4,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import lightning
 import numpy as np
 import torch
 
-from vad_pipeline.anomalies.patch import Patch
-from vad_pipeline.anomalies.skip_frame import SkipFrame
-
-Batch = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Window:
-    """The frames that a model sees at once.
-
-    Attributes:
-        length: frames in a window.
-        target: position in the window of the frame that is scored.
-        apart: windows do not overlap and score all of their frames; the last one ends with the clip.
-    """
-
-    length: int
-    target: int
-    apart: bool = False
-
-    def scored(self, n_frames: int) -> range:
-        """Frames of a clip that get a score (spec 1.2); without ``apart`` windows start at every frame.
-
-        >>> len(Window(5, 4).scored(180)), len(Window(16, 8).scored(180)), len(Window(16, 8, apart=True).scored(180))
-        (176, 165, 180)
-        """
-        if self.apart:
-            return range(n_frames if n_frames >= self.length else 0)
-        return range(self.target, n_frames - self.length + self.target + 1)
-
-    def starts(self, n_frames: int) -> range | list[int]:
-        """First frames of the windows of a clip.
-
-        >>> list(Window(5, 4).starts(7)), Window(16, 8, apart=True).starts(40)
-        ([0, 1, 2], [0, 16, 24])
-        """
-        last = n_frames - self.length
-        if not self.apart or last < 0:
-            return range(last + 1)
-        return sorted({*range(0, last + 1, self.length), last})
-
-    def place(self, frame: int, n_frames: int) -> tuple[int, int]:
-        """Start of the window that scores a frame, and the frame's position in it.
-
-        >>> Window(5, 4).place(9, 40), Window(16, 8, apart=True).place(37, 40), Window(16, 8, apart=True).place(20, 40)
-        ((5, 4), (24, 13), (16, 4))
-        """
-        if not self.apart:
-            return frame - self.target, self.target
-        start = frame - frame % self.length
-        start = start if start + self.length <= n_frames else n_frames - self.length
-        return start, frame - start
-
-
-@dataclass(frozen=True)
-class PseudoAnomalies:
-    """The pseudo-anomalies that a model trains on.
-
-    Attributes:
-        source: ``stored`` are those of the pseudo_anomalies pipeline; ``patch`` and ``skip_frame`` are made on the fly.
-        probability: of each window.
-        stream: the one that becomes odd.
-        patch, skip_frame: how those are made.
-        intruders: folder of images for ``patch``; None for procedural textures.
-    """
-
-    source: Literal["stored", "patch", "skip_frame"]
-    probability: float
-    stream: str = "frames"
-    patch: Patch = field(default_factory=Patch)
-    skip_frame: SkipFrame = field(default_factory=SkipFrame)
-    intruders: str | None = None
-
-
-@dataclass(frozen=True)
-class Term:
-    """A raw term of a score.
-
-    Attributes:
-        higher_is_anomalous: direction; evaluation converts once.
-        meaning: for the report, with unit.
-        bounded: in [0, 1] as it is, such as a probability; it is fused without min-max normalisation.
-    """
-
-    higher_is_anomalous: bool
-    meaning: str
-    bounded: bool = False
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
+from vad_pipeline.clips.window import Window
+from vad_pipeline.evaluation.terms import Term
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from vad_pipeline.anomalies.patch import Patch
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
 from vad_pipeline.anomalies.skip_frame import SkipFrame
-from vad_pipeline.models.contract import (
-    Batch,
-    Detector,
-    PseudoAnomalies,
-    ScoredBatch,
-    ScoringOptions,
-    Term,
-    Window,
-)
+from vad_pipeline.clips.window import Window
+from vad_pipeline.evaluation.terms import Term
+from vad_pipeline.fitting.fit import Batch
+from vad_pipeline.models.contract import Detector, ScoredBatch, ScoringOptions
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
-from vad_pipeline.training.windows import scale_frames
+from vad_pipeline.models.layers.pixels import scale_frames
 
 LENGTH, TARGET = 16, 8  # frames of a window, and which of them is scored
 Windows = Literal["sliding", "apart"]

@@ -1,3 +1,5 @@
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
+
 """The temporal autoencoder of spatio-temporal pseudo-anomaly generation: ``Conv3dAE`` on optical flow (spec 6.5, 6.7).
 
 Sixteen flows are reconstructed; a frame is scored as the ninth of its window, by the squared error of the flow from it
@@ -19,11 +21,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.flow import representation
 from vad_pipeline.flow.representation import LIMIT, Representation, flow_of, hsv_picture, represent
-from vad_pipeline.models.contract import PseudoAnomalies, Term
 from vad_pipeline.models.conv3d_ae import Conv3dAE, Windows
-from vad_pipeline.training.windows import scale_frames
+from vad_pipeline.models.layers.pixels import scale_frames
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

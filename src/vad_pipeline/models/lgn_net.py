@@ -26,11 +26,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from vad_pipeline.models.contract import Batch, Detector, ScoredBatch, ScoringOptions, Term, Window
+from vad_pipeline.clips.window import Window
+from vad_pipeline.evaluation.terms import Term
+from vad_pipeline.fitting.fit import Batch
+from vad_pipeline.models.contract import Detector, ScoredBatch, ScoringOptions
 from vad_pipeline.models.layers import memory
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
+from vad_pipeline.models.layers.pixels import scale_frames
 from vad_pipeline.models.layers.st_lstm import SpatioTemporalLSTM
-from vad_pipeline.training.windows import scale_frames
 
 INPUTS = 4  # frames that predict the next one
 

@@ -12,7 +12,7 @@ tuning on the test labels would give. The discriminator's probability is not min
 
 from collections.abc import Sequence
 
-from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.models.conv3d_ae import Conv3dAE
 from vad_pipeline.models.flow_conv3d_ae import FlowConv3dAE
 from vad_pipeline.models.semantic_discriminator import SemanticDiscriminator

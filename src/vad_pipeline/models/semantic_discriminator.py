@@ -22,16 +22,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
+from vad_pipeline.clips.window import Window
+from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.features.providers import FrameFeatures
-from vad_pipeline.models.contract import (
-    Batch,
-    Detector,
-    PseudoAnomalies,
-    ScoredBatch,
-    ScoringOptions,
-    Term,
-    Window,
-)
+from vad_pipeline.fitting.fit import Batch
+from vad_pipeline.models.contract import Detector, ScoredBatch, ScoringOptions
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
 VECTOR_LENGTH = 3.0

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vad_pipeline.io.clips import Clip
+from vad_pipeline.clips.clip import Clip
 from vad_pipeline.report.figures import ABNORMAL
 from vad_pipeline.report.peaks import enlarged
 from vad_pipeline.sources.raw_clip import spans_of

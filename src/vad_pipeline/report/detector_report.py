@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.evaluation.evaluate import scored_frames
 from vad_pipeline.evaluation.metrics import roc_table
 from vad_pipeline.evaluation.published import published_results
-from vad_pipeline.io.clips import Clips
-from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
+from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.models.build import build
 from vad_pipeline.report import figures
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.peaks import find_peaks
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.scoring.trivial_baselines import TRIVIAL_TERMS, trivial_metrics
-from vad_pipeline.training.checkpoint import Checkpoint
 
 COLUMNS = {
     "micro_auc": "micro AUC",
@@ -62,7 +63,7 @@ class Findings:
 
 def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
     """Figures of regularity, peaks, ROC, kinds of anomaly and learning curves, and the report that holds them."""
-    model = found.checkpoint.build()
+    model = build(found.checkpoint)
     scorer = model.scorer(found.scoring.options())
     strongest = found.scored.groupby("clip")["anomaly"].max().nlargest(PEAKS).index
     chosen = found.scored[found.scored["clip"].isin(strongest)]

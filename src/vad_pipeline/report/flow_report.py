@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.flow.comparison import BINS, FlowComparison, Pair, sampled_pairs
+from vad_pipeline.flow.flownet import estimate
+from vad_pipeline.flow.flownet_checkpoint import flownet_of
 from vad_pipeline.flow.rendered_pairs import HELD_OUT, RenderedPairs, render_pair
 from vad_pipeline.flow.representation import colour_wheel
 from vad_pipeline.flow.warp import warp
-from vad_pipeline.io.clips import Clips
-from vad_pipeline.models.flownet import estimate
-from vad_pipeline.models.flownet_checkpoint import flownet_of
 from vad_pipeline.report.contact_sheet import FLOW_SCALE, displayable
 from vad_pipeline.report.html import render_report
-from vad_pipeline.training.checkpoint import Checkpoint
 
 matplotlib.use("Agg")
 

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from vad_pipeline.anomalies.crops import Square, cut, placed_inside, square_around
 from vad_pipeline.anomalies.masks import components
 from vad_pipeline.anomalies.pool import run_of
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.report.contact_sheet import FLOW_SCALE, displayable
 from vad_pipeline.report.html import render_report
-from vad_pipeline.training.checkpoint import Checkpoint
 
 matplotlib.use("Agg")
 

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from vad_pipeline.io.clips import Clips
-from vad_pipeline.models.contract import Scorer, Window
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.window import Window
+from vad_pipeline.models.contract import Scorer
 
 BOX_LEVEL = 0.4  # of the smoothed error's maximum; the region above it is boxed
 

@@ -14,14 +14,15 @@ from pydantic.dataclasses import dataclass as typed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clip_pool import write_rows
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.fingerprint import fingerprint
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.pool import write_rows
+from vad_pipeline.fitting.checkpoint import state_hash
+from vad_pipeline.fitting.devices import device_check, device_of
+from vad_pipeline.fitting.windows import leading
+from vad_pipeline.models.code import model_sources
 from vad_pipeline.models.contract import Detector, ScoringOptions
-from vad_pipeline.sources.raw_clip import fingerprint
-from vad_pipeline.training.checkpoint import state_hash
-from vad_pipeline.training.fit import device_check, device_of, model_sources
-from vad_pipeline.training.windows import leading
 
 
 class ScoringError(ValueError):

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.evaluation.evaluate import evaluate
-from vad_pipeline.io.clips import Clip, Clips
-from vad_pipeline.models.contract import Term
+from vad_pipeline.evaluation.terms import Term
 
 TRIVIAL_TERMS: dict[str, Term] = {
     "frame_difference": Term(True, "mean absolute difference to the frame before, grey levels"),

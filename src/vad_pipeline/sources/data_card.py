@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vad_pipeline.io.clips import Clips
-from vad_pipeline.sources.raw_clip import fingerprint
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.fingerprint import fingerprint
 
 
 def clip_table(frames: Clips, labels: pd.DataFrame, masks: Clips) -> pd.DataFrame:

@@ -11,10 +11,11 @@ import pandas as pd
 from pydantic import ConfigDict, field_validator
 from pydantic.dataclasses import dataclass
 
-from vad_pipeline.io.clip_job import ClipJob, step_fingerprint
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.fingerprint import step_fingerprint
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources import SOURCES
-from vad_pipeline.sources.names import natural_key
 from vad_pipeline.sources.raw_clip import RawClip, SourceError
 
 LABEL_COLUMNS = ("clip", "frame", "label", "kind")

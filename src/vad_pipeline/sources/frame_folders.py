@@ -13,9 +13,10 @@ import scipy.io
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from vad_pipeline.clips.fingerprint import files_fingerprint
+from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.images import list_images, read_frames
-from vad_pipeline.sources.names import natural_key
-from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span, files_fingerprint
+from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span
 
 FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vad_pipeline.sources.names import natural_key
+from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.raw_clip import SourceError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})

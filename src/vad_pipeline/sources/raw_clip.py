@@ -1,9 +1,7 @@
 """What every source hands over: raw clips with lazily read frames, and their labels where they exist."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -82,25 +80,3 @@ def spans_of(labels: Sequence[int] | np.ndarray) -> tuple[tuple[int, int], ...]:
     """Stretches of ones in a 0/1 vector as (start, stop) pairs, stop exclusive."""
     edges = np.diff(np.concatenate(([0], np.asarray(labels, dtype=np.int8), [0])))
     return tuple(zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True))
-
-
-def fingerprint(*parts: object) -> str:
-    """A short hash (24 hex digits) of the parts' text."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(str(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:24]
-
-
-def files_fingerprint(paths: Iterable[Path], content: bool = False) -> str:
-    """A hash of files by name, size and modification time, or by content where asked for."""
-    parts: list[object] = []
-    for path in paths:
-        if content:
-            with open(path, "rb") as file:
-                parts += [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
-        else:
-            stat = path.stat()
-            parts += [path.resolve(), stat.st_size, stat.st_mtime_ns]
-    return fingerprint(*parts)

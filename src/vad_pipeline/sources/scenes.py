@@ -22,7 +22,8 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from vad_pipeline.sources.raw_clip import RawClip, Span, fingerprint, spans_of
+from vad_pipeline.clips.fingerprint import fingerprint
+from vad_pipeline.sources.raw_clip import RawClip, Span, spans_of
 from vad_pipeline.sources.scene_actors import (
     AGAINST_FLOW,
     BUILDS,

@@ -19,7 +19,8 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span, files_fingerprint, fingerprint
+from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
+from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span
 from vad_pipeline.sources.videos import frame_rate, read_video
 
 Split = Literal["train", "val", "test"]

@@ -12,9 +12,10 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from vad_pipeline.clips.fingerprint import files_fingerprint
+from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.images import list_images, read_frames, read_masks
-from vad_pipeline.sources.names import natural_key
-from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span, files_fingerprint
+from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span
 
 ARCHIVE = "UCSD_Anomaly_Dataset.v1p2"
 FPS = 10.0  # as the data set's page states

@@ -20,9 +20,10 @@ from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
+from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.images import read_image
-from vad_pipeline.sources.names import natural_key
-from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span, files_fingerprint, fingerprint
+from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"})
 

@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,20 @@ from lightning.pytorch.callbacks import Callback
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
-from vad_pipeline.anomalies import patch, skip_frame
+from vad_pipeline.anomalies import patch, pseudo_windows, skip_frame
+from vad_pipeline.anomalies.pseudo_windows import NumberedSampler, PseudoWindows
+from vad_pipeline.clips.clip import Clips, split_held_out
+from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
+from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.fitting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from vad_pipeline.fitting.devices import TrainingError, device_check, device_of
+from vad_pipeline.fitting.fit import PLACE, RESUME, FitSettings, Trained, fit
+from vad_pipeline.fitting.windows import Windows, leading, ordered_loader, training_loader
 from vad_pipeline.flow import textures
-from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import MODELS
+from vad_pipeline.models.build import build
+from vad_pipeline.models.code import model_sources
 from vad_pipeline.models.contract import ScoringOptions
-from vad_pipeline.sources.raw_clip import files_fingerprint, fingerprint
-from vad_pipeline.sources.resize import FrameSize
-from vad_pipeline.training import pseudo_windows
-from vad_pipeline.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from vad_pipeline.training.fit import (
-    PLACE,
-    RESUME,
-    FitSettings,
-    TrainingError,
-    device_check,
-    device_of,
-    fit,
-    model_sources,
-)
-from vad_pipeline.training.pseudo_windows import NumberedSampler, PseudoWindows
-from vad_pipeline.training.windows import Windows, leading, ordered_loader, training_loader
 
 
 @typed(frozen=True, config=ConfigDict(extra="forbid"))
@@ -52,35 +45,6 @@ class Training(FitSettings):
     batch_size: int = Field(default=8, ge=1)
     window_stride: int = Field(default=1, ge=1)
     held_out: float = Field(default=0.1, ge=0, lt=1)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The result of a training.
-
-    Attributes:
-        checkpoint: the model after its last epoch.
-        history: table epoch, name, value.
-        reused: whether it was finished before.
-    """
-
-    checkpoint: Checkpoint
-    history: pd.DataFrame
-    reused: bool
-
-
-def split_held_out(train: Clips, share: float) -> tuple[Clips, Clips]:
-    """Training clips and held-out normal clips, the latter spread evenly over the former's order.
-
-    At least one clip is held out where the share is positive and there are two clips or more.
-    """
-    n = min(max(1, round(share * len(train))), len(train) - 1) if share > 0 else 0
-    names = list(train)
-    held = {names[int((i + 0.5) * len(names) / n)] for i in range(n)}
-    return (
-        Clips({name: train[name] for name in names if name not in held}),
-        Clips({name: train[name] for name in names if name in held}),
-    )
 
 
 def train(
@@ -215,7 +179,7 @@ def training_fingerprint(
 
 def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips], training: Training) -> Checkpoint:
     """The trained weights under a configuration that may differ in what only scoring reads, and calibrated for it."""
-    model = replace(trained, config=asdict(config)).build()
+    model = build(replace(trained, config=asdict(config)))
     model.calibrate(lambda: _arrays(held_out), ScoringOptions(device_of(training.accelerator)))
     return replace(trained, config=asdict(config), state=model.state_dict())
 

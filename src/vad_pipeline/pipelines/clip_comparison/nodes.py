@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.report.clip_comparison import OnClip, clip_comparison_figure, most_abnormal_clip
 
 

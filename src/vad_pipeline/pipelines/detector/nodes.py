@@ -7,19 +7,20 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.evaluation.evaluate import evaluate, oracle_metrics, oracle_wanted, scored_frames
-from vad_pipeline.hooks import live_curves
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.evaluation.terms import Term
+from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.fitting.windows import leading
 from vad_pipeline.models import MODELS
-from vad_pipeline.models.contract import Term
+from vad_pipeline.models.build import build
 from vad_pipeline.report.detector_report import Findings, draw_report
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_scores
-from vad_pipeline.sources.resize import FrameSize, resize_jobs
-from vad_pipeline.training.checkpoint import Checkpoint
+from vad_pipeline.tracking import live_curves
 from vad_pipeline.training.train import Training, train
-from vad_pipeline.training.windows import leading
 
 
 def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
@@ -67,7 +68,7 @@ def score_node(model: str) -> Callable[..., Any]:
         clips = streams[leading(streams)]
         held_out = [clip for clip in checkpoint.about["held_out"] if clip in clips]
         groups = [group for group in (list(clips.split(split)), held_out) if group]
-        scores, maps = score_clips(checkpoint.build(), streams, scoring, groups, working_directory)
+        scores, maps = score_clips(build(checkpoint), streams, scoring, groups, working_directory)
         return (scores, maps) if MODELS[model].has_maps else scores
 
     score_frames.__annotations__["config"] = MODELS[model].config_class

@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from vad_pipeline.hooks import live_curves
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.resize import FrameSize, resize_jobs
+from vad_pipeline.experiments.experiments import Budget, Experiment, Row, run_row, table_of
 from vad_pipeline.models import MODELS
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics
-from vad_pipeline.sources.resize import FrameSize, resize_jobs
-from vad_pipeline.training.experiments import Budget, Experiment, Row, run_row, table_of
+from vad_pipeline.tracking import live_curves
 
 
 def resize_node(row: Row) -> Callable[..., Any]:

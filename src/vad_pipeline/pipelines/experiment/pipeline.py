@@ -2,10 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from vad_pipeline.experiments.experiments import Experiment
 from vad_pipeline.pipelines.detector import nodes as detector
 from vad_pipeline.pipelines.detector.pipeline import trivial_baselines
 from vad_pipeline.pipelines.experiment import nodes
-from vad_pipeline.training.experiments import Experiment
 
 
 def create_pipeline(experiment: Experiment) -> Pipeline:

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.flow.flownet import Config
 from vad_pipeline.flow.rendered_pairs import RenderedPairs
-from vad_pipeline.hooks import live_curves
-from vad_pipeline.io.clips import Clips
-from vad_pipeline.models.flownet import Config
+from vad_pipeline.flow.train_flownet import FlowNetFit, train_flownet
 from vad_pipeline.report.figures import learning_curves_figure
 from vad_pipeline.report.flow_report import rendered_pairs_figure
-from vad_pipeline.training.checkpoint import Checkpoint
-from vad_pipeline.training.train_flownet import FlowNetFit, train_flownet
+from vad_pipeline.tracking import live_curves
 
 Textures = Literal["procedural", "frames"]
 FRAMES_PER_CLIP = 2

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.sources.data_card import clip_table, data_card
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_table, mask_jobs
 

@@ -4,13 +4,13 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.flow.comparison import compare_flows
-from vad_pipeline.flow.flownet import FlowNetFlow, flownet_jobs
+from vad_pipeline.flow.flownet_flow import FlowNetFlow, flownet_jobs
 from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clips
 from vad_pipeline.report.flow_report import draw_flow_report
-from vad_pipeline.sources.resize import FrameSize, resize_jobs
 
 Estimator = Literal["tvl1", "flownet"]
 

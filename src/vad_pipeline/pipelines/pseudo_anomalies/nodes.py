@@ -7,19 +7,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vad_pipeline.anomalies.flow_mixup import FlowMixup
-from vad_pipeline.anomalies.inpainting import Inpainting, inpainter_of, spatial_jobs
 from vad_pipeline.anomalies.masks import Masks, hole_jobs, object_jobs
 from vad_pipeline.anomalies.pool import Pool, Run, run_of, runs_of
 from vad_pipeline.anomalies.table import mask_metrics, pseudo_anomaly_table
 from vad_pipeline.anomalies.temporal import temporal_jobs
-from vad_pipeline.hooks import live_curves
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clips
-from vad_pipeline.models.latent_inpainter import Config
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.inpainting.filled_clips import Inpainting, inpainter_of, spatial_jobs
+from vad_pipeline.inpainting.fit_inpainter import InpainterFit, fit_inpainter, held_out_errors, not_fitted
+from vad_pipeline.inpainting.latent_inpainter import Config
 from vad_pipeline.report.figures import learning_curves_figure
 from vad_pipeline.report.gallery import draw_gallery
-from vad_pipeline.training.checkpoint import Checkpoint
-from vad_pipeline.training.fit_inpainter import InpainterFit, fit_inpainter, held_out_errors, not_fitted
+from vad_pipeline.tracking import live_curves
 
 
 def find_objects(frames: Clips, masks: Masks) -> dict[str, ClipJob]:

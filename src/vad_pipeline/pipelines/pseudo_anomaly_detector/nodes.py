@@ -2,17 +2,17 @@
 
 import pandas as pd
 
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.evaluation.evaluate import evaluate, oracle_metrics, oracle_wanted, scored_frames
 from vad_pipeline.evaluation.fusion import inverse_spread, join_scores
+from vad_pipeline.evaluation.table import baseline_rows, row_of_table
 from vad_pipeline.features.stored_features import feature_jobs
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clips
+from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.models.pseudo_anomaly_detector import ROWS, TERMS, equal_weights
 from vad_pipeline.models.semantic_discriminator import Config as Discriminator
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics
-from vad_pipeline.training.checkpoint import Checkpoint
-from vad_pipeline.training.experiments import baseline_rows, row_of_table
 
 HEADLINE = "fused"
 

@@ -6,20 +6,21 @@ from typing import Any
 
 import pandas as pd
 
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.fusion import join_scores
+from vad_pipeline.evaluation.table import baseline_rows, row_of_table
 from vad_pipeline.features.stored_features import feature_jobs
+from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.fitting.windows import leading
 from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
-from vad_pipeline.io.clip_job import ClipJob
-from vad_pipeline.io.clips import Clips
 from vad_pipeline.models import MODELS
+from vad_pipeline.models.build import build
 from vad_pipeline.models.pseudo_anomaly_detector import ROWS, TERMS, equal_weights
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics
-from vad_pipeline.sources.resize import FrameSize, resize_jobs
-from vad_pipeline.training.checkpoint import Checkpoint
-from vad_pipeline.training.experiments import baseline_rows, row_of_table
-from vad_pipeline.training.windows import leading
 
 
 def check_source(checkpoint: Checkpoint, source: str, dataset: str) -> None:
@@ -53,14 +54,14 @@ def describe_frames(
 ) -> dict[str, ClipJob]:
     """Features by the network that the model was trained with."""
     check_source(checkpoint, source, dataset)
-    config = checkpoint.build().config
+    config = build(checkpoint).config
     return feature_jobs(native_frames.split(split), config.features, scoring.options().device)
 
 
 def score_transferred(checkpoint: Checkpoint, scoring: Scoring, working_directory: Path, **streams: Clips) -> Any:
     """Raw terms per frame."""
     clips = list(streams[leading(streams)])
-    scores, maps = score_clips(checkpoint.build(), streams, scoring, [clips], working_directory)
+    scores, maps = score_clips(build(checkpoint), streams, scoring, [clips], working_directory)
     for job in maps.values():  # the table shows no maps
         Path(str(job.file)).unlink()
     return scores
@@ -73,7 +74,7 @@ def evaluate_node(model: str) -> Callable[..., dict[str, float]]:
         scores: pd.DataFrame, labels: pd.DataFrame, native_frames: Clips, checkpoint: Checkpoint, seed: int, split: str
     ) -> dict[str, float]:
         """Metrics under the headline protocol."""
-        weights = MODELS[model].fusion(checkpoint.build().config)
+        weights = MODELS[model].fusion(build(checkpoint).config)
         lengths = {clip: len(stored) for clip, stored in native_frames.items()}
         return evaluate(scores, labels, MODELS[model].terms, weights, seed, split, lengths)
 

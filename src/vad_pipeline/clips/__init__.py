@@ -1,0 +1,1 @@
+"""Clips, their order and size, and the pool that keeps them; everything else stands on this."""

@@ -1,0 +1,261 @@
+"""Tables of experiments: rows are a model and what is changed in its configuration, run with several seeds.
+
+This is the one way to declare a table. A row becomes a namespace of its pipeline and a run of its own in MLflow; a row
+whose training and scores are there already costs nothing. What is changed in scoring alone is not trained again.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from lightning.pytorch.callbacks import Callback
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass as typed
+
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.fingerprint import fingerprint
+from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.evaluation.evaluate import evaluate
+from vad_pipeline.evaluation.table import baseline_rows, row_of_table
+from vad_pipeline.models import MODELS
+from vad_pipeline.models.build import build
+from vad_pipeline.scoring.score import Scoring, score_clips, scoring_fingerprint
+from vad_pipeline.training.train import Training, train
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        name: part of its namespace.
+        title: as the table prints it.
+        model: name in the registry.
+        overrides: of the model's configuration.
+        published: the system or variant of ``published_results.csv`` that it is compared with, empty for none.
+        condition: of that row, where it has one.
+        pseudo: namespace of the pseudo-anomalies that it trains on, empty for none.
+        colour: of its frames, empty for the model's own.
+    """
+
+    name: str
+    title: str
+    model: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    published: str = ""
+    condition: str = ""
+    pseudo: str = ""
+    colour: Literal["", "gray", "rgb"] = ""
+
+    def size(self, own: FrameSize) -> FrameSize:
+        """Of its frames, given the model's own."""
+        return replace(own, colour=self.colour) if self.colour else own
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table.
+
+    Attributes:
+        name: its pipeline's name.
+        title: what it asks.
+        rows: in the order printed.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+
+    def namespace(self, row: Row) -> str:
+        """Namespace of a row's nodes and datasets."""
+        return f"{self.name}__{row.name}"
+
+
+@typed(frozen=True, config=ConfigDict(extra="forbid"))
+class Budget:
+    """What every row of a table gets.
+
+    Attributes:
+        seeds: of weights and sampling; the table shows mean and spread over them.
+        training: the same for all rows.
+    """
+
+    training: Training
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+
+
+COLOURS: dict[Literal["", "gray", "rgb"], str] = {"gray": "1 channel", "rgb": "3 channels"}
+SPATIAL = {"pseudo": "inpainted", "probability": 0.4}
+LNTRA: tuple[tuple[str, str, Mapping[str, Any], str], ...] = (
+    ("conv3d_ae", "no pseudo-anomalies", {}, ""),
+    ("lntra_patch", "LNTRA, patches", {}, ""),
+    ("lntra_skip_frame", "LNTRA, skipped frames", {}, ""),
+    ("steal_net", "STEAL Net", {}, ""),
+    ("conv3d_ae", "spatial pseudo-anomalies", SPATIAL, "pseudo_anomalies"),
+)
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "lgn_net_ablation": Experiment(
+        "lgn_net_ablation",
+        "What LGN-Net's memory, its update at test time and its gradient contribute",
+        (
+            Row("full", "LGN-Net", "lgn_net", published="lgn_net"),
+            Row("no_update", "without update at test time (gamma = 0, Fig. 9)", "lgn_net", {"gamma": 0.0}),
+            Row("psnr_only", "PSNR alone (lambda = 1, Fig. 10)", "lgn_net", {"psnr_weight": 1.0}),
+            Row("distance_only", "memory distance alone (lambda = 0, Fig. 10)", "lgn_net", {"psnr_weight": 0.0}),
+            Row("attached_read", "reading with gradient", "lgn_net", {"detach_read": False}),
+            Row("subset_maximum", "update weights divided as Eq. 6 prints", "lgn_net", {"update_max": "subset"}),
+        ),
+    ),
+    "pseudo_anomalies_ablation": Experiment(
+        "pseudo_anomalies_ablation",
+        "Whether spatial pseudo-anomalies help a spatial autoencoder, and whether it matters what fills the holes",
+        (
+            Row("normal_only", "normal windows only", "conv3d_ae"),
+            Row(
+                "telea", "holes filled by Telea", "conv3d_ae", {"pseudo": "inpainted"}, pseudo="pseudo_anomalies_telea"
+            ),
+            Row(
+                "latent_diffusion",
+                "holes filled by latent diffusion",
+                "conv3d_ae",
+                {"pseudo": "inpainted"},
+                pseudo="pseudo_anomalies",
+            ),
+        ),
+    ),
+    "lntra_table": Experiment(
+        "lntra_table",
+        "The baselines of spatio-temporal pseudo-anomalies beside its spatial autoencoder, at one and three channels "
+        "(its Table 1; Table 2 where the evaluated split is UBnormal's validation)",
+        tuple(
+            Row(
+                f"{'spatial' if pseudo else model}_{colour}",
+                f"{title}, {channels}",
+                model,
+                overrides,
+                published="pseudo_anomaly_detector/spatial" if pseudo else model,
+                condition="segmentation" if pseudo else "",
+                pseudo=pseudo,
+                colour=colour,
+            )
+            for colour, channels in COLOURS.items()
+            for model, title, overrides, pseudo in LNTRA
+        ),
+    ),
+    "mask_table": Experiment(
+        "mask_table",
+        "Random masks or those of objects, for the spatial autoencoder alone (Table 4)",
+        (
+            Row(
+                "random",
+                "random masks",
+                "conv3d_ae",
+                SPATIAL,
+                published="pseudo_anomaly_detector/spatial",
+                condition="random",
+                pseudo="pseudo_anomalies_random",
+            ),
+            Row(
+                "objects",
+                "masks of moving objects",
+                "conv3d_ae",
+                SPATIAL,
+                published="pseudo_anomaly_detector/spatial",
+                condition="segmentation",
+                pseudo="pseudo_anomalies",
+            ),
+        ),
+    ),
+}
+
+
+def with_overrides(config: Any, overrides: Mapping[str, Any]) -> Any:
+    """A configuration with some fields changed, checked like one from a file."""
+    return TypeAdapter(type(config)).validate_python(asdict(config) | dict(overrides))
+
+
+def run_row(
+    row: Row,
+    base: Any,
+    size: FrameSize,
+    budget: Budget,
+    scoring: Scoring,
+    streams: Mapping[str, Clips],
+    labels: pd.DataFrame,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    pseudo: Clips | None = None,
+    split: str = "test",
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Train, score and evaluate a row with every seed; what is finished is taken as it is.
+
+    Args:
+        row: what to change.
+        base: the model's configuration.
+        size: of its frames.
+        budget: seeds and training.
+        scoring: how the trained model is run.
+        streams: stream -> clips.
+        labels: of the test clips.
+        folder: working directory of the model; rows that differ in scoring alone share trainings there.
+        callbacks: for Lightning.
+        pseudo: runs of pseudo-anomalous frames, where the row trains on them.
+        split: whose clips are scored and evaluated.
+
+    Returns:
+        Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each.
+    """
+    kind = MODELS[row.model]
+    config = with_overrides(base, row.overrides)
+    lengths = {clip: len(stored) for clip, stored in streams["frames"].items()}
+    tables, metrics = [], []
+    for seed in budget.seeds:
+        trained = train(row.model, config, size, budget.training, seed, streams, folder, callbacks, pseudo)
+        model = build(trained.checkpoint)
+        tested = [clip.fingerprint for stream in streams.values() for clip in stream.split(split).values()]
+        finished = folder / f"scores_{fingerprint(scoring_fingerprint(model, scoring), *tested)}.parquet"
+        if not finished.exists():
+            scores, maps = score_clips(model, streams, scoring, [list(streams["frames"].split(split))], folder)
+            for job in maps.values():  # tables show no maps
+                Path(str(job.file)).unlink()
+            temporary = finished.with_name(f"{finished.stem}.{os.getpid()}.partial")
+            scores.to_parquet(temporary, index=False)
+            temporary.replace(finished)
+        scores = pd.read_parquet(finished)
+        metrics.append(evaluate(scores, labels, kind.terms, kind.fusion(config), seed, split, lengths))
+        tables.append(scores.assign(seed=seed))
+    summary = pd.DataFrame(metrics)
+    spread = summary.std(ddof=1) if len(summary) > 1 else summary.iloc[0] * np.nan
+    flat = {str(name): float(value) for name, value in summary.mean().items()}
+    flat |= {f"{name}_std": float(value) for name, value in spread.items()}
+    return pd.concat(tables, ignore_index=True), flat
+
+
+def table_of(
+    experiment: Experiment,
+    metrics: Mapping[str, Mapping[str, float]],
+    trivial: Mapping[str, Mapping[str, float]],
+    dataset: str,
+) -> pd.DataFrame:
+    """The table: a row each for the experiment's rows and the trivial baselines.
+
+    Args:
+        experiment: the declaration.
+        metrics: row name -> metrics of ``run_row``.
+        trivial: baseline -> metrics.
+        dataset: whose published figures stand beside ours.
+
+    Returns:
+        Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer,
+        gap (all per cent) and published (per cent, missing where none was printed).
+    """
+    rows = [
+        row_of_table(row.title, metrics[row.name], dataset, row.published, row.condition) for row in experiment.rows
+    ]
+    rows += baseline_rows(trivial, dataset)
+    return pd.DataFrame(rows).astype({"published": "float64"})

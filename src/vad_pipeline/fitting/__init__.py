@@ -1,0 +1,1 @@
+"""Fitting of any module: seeds, resumption, checkpoints, loaders, devices."""

@@ -1,0 +1,1 @@
+"""Latent inpainters, fitted here or public, and clips whose holes they filled."""

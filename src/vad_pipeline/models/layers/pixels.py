@@ -1,0 +1,30 @@
+"""Stored pixels as networks read them, and back."""
+
+import cv2
+import numpy as np
+import torch
+
+
+def scale_frames(frames: torch.Tensor) -> torch.Tensor:
+    """Frames uint8 (..., H, W, C) in [0, 255] to float32 (..., C, H, W) in [-1, 1] (spec 1.1).
+
+    The result keeps the stored memory order, which is channels-last to convolutions.
+
+    >>> scale_frames(torch.tensor([[[[0], [255]]]], dtype=torch.uint8)).shape
+    torch.Size([1, 1, 1, 2])
+    """
+    if frames.device.type == "cpu":
+        scaled = torch.empty(frames.shape)
+        # one pass over the pixels, where cast, scale and shift in torch would be two or three
+        cv2.LUT(_rows(frames.contiguous().numpy()), _SCALED, dst=_rows(scaled.numpy()))
+    else:
+        scaled = frames.to(torch.float32) / 127.5 - 1
+    return scaled.movedim(-1, -3)
+
+
+_SCALED = (np.arange(256) / 127.5 - 1).astype(np.float32)
+
+
+def _rows(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (..., H, W, C) as one picture (N, W * C) in the same memory, which OpenCV shares among its threads."""
+    return pixels.reshape(-1, pixels.shape[-1] * pixels.shape[-2])

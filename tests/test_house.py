@@ -1,0 +1,82 @@
+"""The order of the house: every folder imports only what stands before it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import vad_pipeline
+
+PACKAGE = "vad_pipeline"
+SOURCE = Path(vad_pipeline.__file__).parent
+
+# From the ground up, folders and single files; docs/architecture.md draws it.
+ORDER = (
+    "__init__",
+    "tracking",
+    "clips",
+    "fitting",
+    "sources",
+    "flow",
+    "features",
+    "evaluation",
+    "anomalies",
+    "inpainting",
+    "models",
+    "training",
+    "scoring",
+    "experiments",
+    "report",
+    "io",
+    "pipelines",
+    "hooks",
+    "settings",
+    "pipeline_registry",
+    "where_to_look",
+)
+KEDRO = {"io", "pipelines", "hooks", "settings", "pipeline_registry"}
+MLFLOW = {"tracking", "hooks"}
+
+
+def room_of(path):
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """(module, line) of every import of a file, wherever it stands: under TYPE_CHECKING and in functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: relative imports are not read here"
+            if node.module == PACKAGE:
+                yield from ((f"{PACKAGE}.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield str(node.module), node.lineno
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def test_every_room_has_its_place():
+    assert {room_of(path) for path in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_a_room_imports_only_what_stands_before_it(room):
+    above = set(ORDER[ORDER.index(room) + 1 :])
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} imports {module}"
+        for path in FILES
+        if room_of(path) == room
+        for module, line in imports(path)
+        if module.startswith(f"{PACKAGE}.") and module.split(".")[1] in above
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(("library", "rooms"), [("kedro", KEDRO), ("kedro_datasets", KEDRO), ("mlflow", MLFLOW)])
+def test_kedro_and_mlflow_are_imported_where_they_belong(library, rooms):
+    found = {room_of(path) for path in FILES for module, _ in imports(path) if module.split(".")[0] == library}
+    assert found <= rooms
+    assert found, f"nothing imports {library}: the reading of imports is broken"
