@@ -1,5 +1,3 @@
-from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
-
 """The temporal autoencoder of spatio-temporal pseudo-anomaly generation: ``Conv3dAE`` on optical flow (spec 6.5, 6.7).
 
 Sixteen flows are reconstructed; a frame is scored as the ninth of its window, by the squared error of the flow from it
@@ -21,6 +19,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.flow import representation
 from vad_pipeline.flow.representation import LIMIT, Representation, flow_of, hsv_picture, represent
