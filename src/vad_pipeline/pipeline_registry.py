@@ -1,14 +1,14 @@
 """The project's pipelines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 
-# names only: looking them up in their registries would import torch for every command
-DETECTORS = ("lgn_net", "conv3d_ae", "lntra_patch", "lntra_skip_frame", "steal_net")
-PARTS = ("flow_conv3d_ae", "semantic_discriminator")  # of the pseudo-anomaly detector, beside conv3d_ae
+from vad_pipeline.models.systems import SYSTEMS
+
+# names only: looking them up where they are declared would import torch for every command
 EXPERIMENTS = ("lgn_net_ablation", "pseudo_anomalies_ablation", "lntra_table", "mask_table")
 PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea", "pseudo_anomalies_random")
 SAME_INPAINTER = {"pseudo_anomalies_random": "pseudo_anomalies"}  # so that Table 4 compares masks and nothing else
@@ -25,12 +25,11 @@ def register_pipelines() -> dict[str, Pipeline]:
         "optical_flow": _optical_flow,
         "flownet_training": _flownet_training,
         **{name: partial(_pseudo_anomalies, name) for name in PSEUDO_ANOMALIES},
-        **{model: partial(_detector, model) for model in DETECTORS},
+        **{system: partial(_system, system) for system in SYSTEMS},
         "transfer": _transfer,
         "clip_comparison": _clip_comparison,
-        "pseudo_anomaly_detector": _pseudo_anomaly_detector,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
-        "__default__": partial(_detector, "lgn_net"),
+        "__default__": partial(_system, "lgn_net"),
     }
     requested = getattr(pipelines, "_requested_pipelines", None)
     return {name: make() for name, make in makers.items() if not requested or name in requested}
@@ -73,20 +72,22 @@ def _tvl1() -> Pipeline:
     return optical_flow.create_pipeline().to_outputs("flow_tvl1")
 
 
-def _detector(model: str) -> Pipeline:
-    """Everything from raw data to a model's report."""
+def _system(name: str) -> Pipeline:
+    """Everything from raw data to a system's report, the pseudo-anomalies that its parts train on included."""
     from vad_pipeline.pipelines import detector
 
-    return _extraction() + detector.create_pipeline(model)
+    wanted = sorted({part.pseudo for part in SYSTEMS[name].parts.values() if part.pseudo})
+    return _extraction() + detector.create_pipeline(name) + _pseudo_data(wanted)
 
 
-def _pseudo_anomaly_detector() -> Pipeline:
-    """Everything from raw data to pseudo-anomalies, the three parts trained on them, and the report on their fusion."""
-    from vad_pipeline.pipelines import pseudo_anomaly_detector
-
-    made = _pseudo_anomalies("pseudo_anomalies")
-    wanted = made.to_outputs("pseudo_anomalies.spatial", "pseudo_anomalies.temporal")
-    return _extraction() + wanted + pseudo_anomaly_detector.create_pipeline()
+def _pseudo_data(wanted: Sequence[str]) -> Pipeline:
+    """What makes data sets ``<namespace>.spatial`` and ``.temporal``, without gallery and report."""
+    namespaces = dict.fromkeys(dataset.partition(".")[0] for dataset in wanted)
+    made = (
+        _pseudo_anomalies(namespace).to_outputs(*(name for name in wanted if name.startswith(f"{namespace}.")))
+        for namespace in namespaces
+    )
+    return sum(made, Pipeline([]))
 
 
 def _transfer() -> Pipeline:
@@ -108,7 +109,5 @@ def _experiment(name: str) -> Pipeline:
     from vad_pipeline.experiments.experiments import EXPERIMENTS as declared
     from vad_pipeline.pipelines import experiment
 
-    whole = _extraction() + experiment.create_pipeline(declared[name])
-    for pseudo in sorted({row.pseudo for row in declared[name].rows if row.pseudo}):
-        whole += _pseudo_anomalies(pseudo).to_outputs(f"{pseudo}.spatial")
-    return whole
+    wanted = sorted({f"{row.pseudo}.spatial" for row in declared[name].rows if row.pseudo})
+    return _extraction() + experiment.create_pipeline(name) + _pseudo_data(wanted)

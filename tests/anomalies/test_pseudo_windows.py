@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from vad_pipeline.anomalies.pseudo_windows import NumberedSampler, PseudoAnomalies, PseudoWindows
-from vad_pipeline.fitting.windows import WindowError, training_loader
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies, PseudoWindows
+from vad_pipeline.clips.window import Stream
+from vad_pipeline.fitting.loaders import EpochSampler, training_loader
+from vad_pipeline.fitting.windows import WindowError
 
 LENGTH = 4
 
@@ -26,8 +28,8 @@ def stored(store_clips):
 
 
 def windows(frames, source, probability=1.0, stored=None, seed=0, **settings):
-    kind = PseudoAnomalies(source, probability, **settings)
-    return PseudoWindows({"frames": frames}, LENGTH, 1, kind, stored, seed)
+    pseudo = PseudoAnomalies(source, probability, **settings)
+    return PseudoWindows({"frames": frames}, {"frames": Stream(range(LENGTH))}, LENGTH, 1, pseudo, stored, seed)
 
 
 def consecutive(target):
@@ -85,7 +87,7 @@ def test_worker_processes_draw_what_one_process_draws(frames, stored):
     from torch.utils.data import DataLoader
 
     made = windows(frames, "patch", 0.5, stored)
-    sampler = NumberedSampler(len(made), 0)
+    sampler = EpochSampler(len(made), 0)
 
     def first_epoch(workers):
         loader = DataLoader(made, batch_size=5, sampler=sampler, num_workers=workers, collate_fn=lambda batch: batch)
@@ -96,7 +98,7 @@ def test_worker_processes_draw_what_one_process_draws(frames, stored):
 
 def test_an_epoch_shows_every_window_once(frames, stored):
     made = windows(frames, "stored", 0.0, stored)
-    loader = training_loader(made, 4, 0, NumberedSampler)
+    loader = training_loader(made, 4, 0)
     loader.sampler.set_epoch(2)
     seen = torch.cat([batch["target"][:, 0, 0, 0, 0] for batch in loader]).tolist()
     assert len(seen) == len(set(seen)) == len(made) // 4 * 4

@@ -5,10 +5,11 @@ import torch
 from tests.anomalies.conftest import walking_square
 from vad_pipeline.anomalies.masks import Masks, object_rows
 from vad_pipeline.fitting.devices import TrainingError
+from vad_pipeline.fitting.loaders import training_loader
 from vad_pipeline.inpainting import fit_inpainter as module
 from vad_pipeline.inpainting.fit_inpainter import InpainterFit, fit_inpainter, held_out_errors, pipeline_of
 from vad_pipeline.inpainting.latent_inpainter import Config, LatentInpaintingPipeline
-from vad_pipeline.inpainting.object_crops import ObjectCrops, crop_loader, places_of
+from vad_pipeline.inpainting.object_crops import ObjectCrops, places_of
 
 TINY = Config(autoencoder=(16, 16, 16), codes=16, denoiser=(32, 32, 32))
 MASKS = Masks(min_area=30, dilate=2)
@@ -47,7 +48,7 @@ def test_a_crop_depends_on_seed_and_number_alone(scenes):
 
 
 def test_every_epoch_has_new_crops(scenes):
-    loader = crop_loader(crops_of(scenes), 4)
+    loader = training_loader(crops_of(scenes), 4, None)
     loader.sampler.set_epoch(0)
     first = torch.cat([batch["image"] for batch in loader])
     loader.sampler.set_epoch(1)

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.conv3d_ae import Config, Conv3dAE
+from vad_pipeline.models.scorer import ScoringOptions
 
 TINY = Config(width=0.0625)
 
@@ -136,6 +136,6 @@ def test_a_configuration_says_which_pseudo_anomalies_it_trains_on():
         ("skip_frame", "skip_frame"),
         ("steal", "skip_frame"),
     ):
-        kind = Conv3dAE.pseudo_anomalies(Config(pseudo=pseudo, probability=0.2))
-        assert kind.source == source
-        assert kind.probability == 0.2
+        declared = Conv3dAE.pseudo_anomalies(Config(pseudo=pseudo, probability=0.2))
+        assert declared.source == source
+        assert declared.probability == 0.2

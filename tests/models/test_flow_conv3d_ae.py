@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from vad_pipeline.flow.representation import represent
-from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.flow_conv3d_ae import Config, FlowConv3dAE
+from vad_pipeline.models.scorer import ScoringOptions
 
 
 def tiny(**settings):
@@ -51,8 +51,7 @@ def test_the_loss_is_that_of_the_normal_flow_even_for_mixed_up_flow():
 def test_a_frame_is_scored_as_the_ninth_of_its_window_and_the_last_flow_repeats(batch):
     model = tiny(limit=4.0)
     stored = flow(24)  # of 25 frames
-    streams = {"frames": np.zeros((25, 16, 32, 1), np.uint8), "flow": stored}
-    scored = list(model.scorer(ScoringOptions(batch=batch)).clip(streams))
+    scored = list(model.scorer(ScoringOptions(batch=batch)).clip({"flow": stored}))
     numbers = np.concatenate([part.frames for part in scored])
     assert numbers.tolist() == list(range(8, 18))
     errors = np.concatenate([part.terms["flow_error"] for part in scored])

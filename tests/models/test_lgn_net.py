@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vad_pipeline.models.contract import ScoringOptions
 from vad_pipeline.models.layers import memory
 from vad_pipeline.models.layers.pixels import scale_frames
 from vad_pipeline.models.lgn_net import Config, LGNNet
+from vad_pipeline.models.scorer import ScoringOptions
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_calibration_sets_gamma_to_the_quantile_of_held_out_scores(frames):
 
 def test_the_prediction_for_figures_is_the_scored_one(frames):
     model = tiny()
-    predicted = model.scorer(ScoringOptions()).predict(frames[3:8])
+    predicted = model.scorer(ScoringOptions()).predict({"frames": frames[3:8]}, 4)
     with torch.no_grad():
         plain, _ = model(scale_frames(torch.from_numpy(frames[3:7]))[None])
     expected = ((plain[0] + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).numpy()

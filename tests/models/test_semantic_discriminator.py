@@ -4,7 +4,7 @@ import torch
 
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.models.build import build
-from vad_pipeline.models.contract import ScoringOptions
+from vad_pipeline.models.scorer import ScoringOptions
 from vad_pipeline.models.semantic_discriminator import Config, SemanticDiscriminator
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.training.train import Training, train
@@ -30,7 +30,7 @@ def probabilities(apart, tmp_path, store_clips):
     training = Training(epochs=20, batch_size=16, learning_rate=0.02, accelerator="cpu")
     streams = {"features": store_clips(normal | tested)}
     pseudo = store_clips(twins)
-    trained = train("semantic_discriminator", Config(), FrameSize(), training, 0, streams, tmp_path, pseudo=pseudo)
+    trained = train("semantic_discriminator", Config(), FrameSize(), training, 0, streams, tmp_path, stored=pseudo)
     scores, maps = score_clips(build(trained.checkpoint), streams, Scoring(accelerator="cpu"), [list(tested)], tmp_path)
     assert maps == {}
     return scores.groupby("clip")["pseudo_probability"].mean()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from kedro.framework.project import pipelines
 
-from vad_pipeline.pipeline_registry import DETECTORS, EXPERIMENTS, PSEUDO_ANOMALIES
+from vad_pipeline.models.systems import SYSTEMS
+from vad_pipeline.pipeline_registry import EXPERIMENTS, PSEUDO_ANOMALIES
 from vad_pipeline.pipelines import detector
 
 TINY = {
@@ -122,7 +123,6 @@ def test_every_node_has_a_name_and_every_model_a_namespace_of_its_own():
 
 def test_all_pipelines_can_be_made_and_the_default_ends_with_a_report(project):
     pipelines.set_requested(None)
-    others = {"frame_extraction", "optical_flow", "flownet_training", "pseudo_anomaly_detector", "transfer"}
-    others |= {"clip_comparison"}
-    assert set(pipelines) == {"__default__", *others, *PSEUDO_ANOMALIES, *DETECTORS, *EXPERIMENTS}
+    others = {"frame_extraction", "optical_flow", "flownet_training", "transfer", "clip_comparison"}
+    assert set(pipelines) == {"__default__", *others, *PSEUDO_ANOMALIES, *SYSTEMS, *EXPERIMENTS}
     assert "lgn_net.report" in pipelines["__default__"].all_outputs()

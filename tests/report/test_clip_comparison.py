@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vad_pipeline.pipelines.clip_comparison.nodes import compare_node
+from vad_pipeline.pipelines.clip_comparison.nodes import compare_on_clip
 from vad_pipeline.report.clip_comparison import OnClip, clip_comparison_figure, most_abnormal_clip
 
 
@@ -42,10 +42,10 @@ def test_the_clip_with_the_most_abnormal_frames_is_the_default(clips):
     assert most_abnormal_clip(table) == "test/1"
     unlabelled = table.assign(label=pd.array([None] * len(table), "Int8"))
     assert most_abnormal_clip(unlabelled) == "test/1"
-    figure = compare_node(("one",))(None, {"test/1": frames}, table, maps[0], table)
+    figure = compare_on_clip(("one",), None, {"test/1": frames}, table, maps[0], table)
     assert figure.axes[1].get_title() == "frame 0"
     with pytest.raises(ValueError, match=r"clip_comparison.clip: one did not score test/9; it scored test/2, test/1"):
-        compare_node(("one",))("test/9", {"test/1": frames}, table, maps[0], table)
+        compare_on_clip(("one",), "test/9", {"test/1": frames}, table, maps[0], table)
 
 
 def test_a_map_is_that_of_the_frame_shown_and_curves_are_in_order_where_models_score_different_frames(store_clips):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vad_pipeline.clips.window import Window
+from vad_pipeline.clips.window import Stream, Window
 from vad_pipeline.report.contact_sheet import FLOW_SCALE, contact_sheet, displayable
 from vad_pipeline.report.figures import kinds_figure, learning_curves_figure, regularity_figure, roc_figure
 from vad_pipeline.report.html import render_report
@@ -62,13 +62,11 @@ def test_a_peak_is_the_frame_with_the_highest_anomaly(store_clips):
     maps = store_clips({"test/01": errors})
 
     class Stub:
-        def clip(self, streams):
-            yield from ()
+        def predict(self, arrays, position):
+            return arrays["frames"][0]
 
-        def predict(self, window, position):
-            return window[0]
-
-    peaks = find_peaks(scored(), frames, maps, Stub(), Window(5, 4))
+    seen = {"frames": Stream(range(5))}
+    peaks = find_peaks(scored(), frames, {"frames": frames}, maps, Stub(), Window(5, 4), seen)
     assert [(p.clip, p.number) for p in peaks] == [("test/01", 23), ("test/02", 23)]
     np.testing.assert_array_equal(peaks[0].frame, frames["test/01"].array()[23])
     np.testing.assert_array_equal(peaks[0].prediction, frames["test/01"].array()[19])

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from tests.training.conftest import SIZE
-from vad_pipeline.clips.clip import Clips, split_held_out
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.fitting.checkpoint import CheckpointError
 from vad_pipeline.fitting.devices import TrainingError, device_check
@@ -98,19 +98,6 @@ def test_held_out_clips_take_no_part_and_gamma_is_calibrated_on_them(tmp_path, c
     names = set(trained.history["name"])
     assert {"train_loss", "val_loss", "val_psnr", "learning_rate"} <= names
     assert sorted(set(trained.history["epoch"])) == [0, 1, 2]
-
-
-@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (0.1, 1), (0.5, 2), (0.99, 3)])
-def test_a_share_of_the_clips_is_held_out(scenes, share, held):
-    fitted, kept = split_held_out(scenes.split("train"), share)
-    assert len(kept) == held
-    assert len(fitted) == 4 - held
-    assert not set(fitted) & set(kept)
-
-
-def test_one_clip_alone_is_trained_on(scenes):
-    fitted, kept = split_held_out(Clips({"train/00": scenes["train/00"]}), 0.1)
-    assert (len(fitted), len(kept)) == (1, 0)
 
 
 def test_a_damaged_state_is_named_and_a_new_start_offered(tmp_path, config, training, scenes):

@@ -1,11 +1,12 @@
 """What a clip store loads to: a mapping from clip id to a clip whose array is opened only when asked for."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from vad_pipeline.clips.fingerprint import fingerprint
 from vad_pipeline.clips.names import natural_key
 from vad_pipeline.clips.pool import ClipPool
 
@@ -22,6 +23,7 @@ class Clip:
         fps: frames per second, None where unknown.
         source: where it came from.
         pool: where its pixels lie.
+        stored: of a part of a clip, the whole one's fingerprint and the part's first row; None of a whole one.
     """
 
     clip: str
@@ -31,6 +33,7 @@ class Clip:
     fps: float | None
     source: str
     pool: ClipPool
+    stored: tuple[str, int] | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -42,7 +45,21 @@ class Clip:
 
     def array(self) -> np.ndarray:
         """The pixels, ``shape`` and ``dtype`` as declared; memory-mapped and read-only where the pool is local."""
-        return self.pool.array(self.fingerprint)
+        if self.stored is None:
+            return self.pool.array(self.fingerprint)
+        whole, first = self.stored
+        return self.pool.array(whole)[first : first + len(self)]
+
+    def part(self, name: str, start: int, stop: int) -> "Clip":
+        """Rows ``start`` to ``stop`` as a clip of its own; nothing is copied."""
+        whole, first = self.stored or (self.fingerprint, 0)
+        return replace(
+            self,
+            clip=name,
+            fingerprint=fingerprint(whole, first + start, first + stop),
+            shape=(stop - start, *self.shape[1:]),
+            stored=(whole, first + start),
+        )
 
 
 class Clips(Mapping[str, Clip]):
@@ -83,17 +100,3 @@ class Clips(Mapping[str, Clip]):
                 for c in self._clips.values()
             ]
         )
-
-
-def split_held_out(train: Clips, share: float) -> tuple[Clips, Clips]:
-    """Training clips and held-out normal clips, the latter spread evenly over the former's order.
-
-    At least one clip is held out where the share is positive and there are two clips or more.
-    """
-    n = min(max(1, round(share * len(train))), len(train) - 1) if share > 0 else 0
-    names = list(train)
-    held = {names[int((i + 0.5) * len(names) / n)] for i in range(n)}
-    return (
-        Clips({name: train[name] for name in names if name not in held}),
-        Clips({name: train[name] for name in names if name in held}),
-    )

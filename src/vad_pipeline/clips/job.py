@@ -15,7 +15,9 @@ class ClipJob:
         fingerprint: of everything that decides the result; equal fingerprints mean equal arrays.
         rows: ``rows(start, stop)`` yields the clip's rows (one frame, flow field or mask each) in order; it is called
             in a worker process, so it is a module-level function or a partial of one. None where ``file`` is given.
-        file: a complete ``.npy`` file that becomes the clip; the store takes it over, the file is gone afterwards.
+        file: a complete ``.npy`` file that becomes the clip; the store takes it over, the file is gone afterwards,
+            whether the store needed it or not.
+        again: makes ``file`` where it is not there; called in this process, and only if the store lacks the clip.
         length: number of rows where it is known beforehand; a long clip is then split over several workers.
         row_if_none: shape and numpy type of a row of a clip that may rightly have none, as the flow of a single frame;
             it is then stored as an array of length 0. A clip without rows is an error where this is not given.
@@ -27,6 +29,7 @@ class ClipJob:
     fingerprint: str
     rows: Callable[[int, int | None], Iterator[np.ndarray]] | None = None
     file: str | None = None
+    again: Callable[[], None] | None = None
     length: int | None = None
     row_if_none: tuple[tuple[int, ...], str] | None = None
     fps: float | None = None

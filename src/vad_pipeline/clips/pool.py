@@ -131,7 +131,7 @@ class ClipPool:
             os.makedirs(self.url.removeprefix("file://"), exist_ok=True)
         missing = {job.fingerprint: (clip, job) for clip, job in jobs.items() if not self.has(job.fingerprint)}
         if not missing:
-            return 0
+            return self._taken_over(jobs, 0)
         pieces = [
             _Piece(self, clip, job, start, stop)
             for clip, job in missing.values()
@@ -162,6 +162,13 @@ class ClipPool:
             for paths in written.values():
                 for path in paths.values():
                     Path(path).unlink(missing_ok=True)
+        return self._taken_over(jobs, done)
+
+    def _taken_over(self, jobs: Mapping[str, ClipJob], done: int) -> int:
+        """Delete files that were offered and not needed."""
+        for job in jobs.values():
+            if job.file is not None:
+                Path(job.file).unlink(missing_ok=True)
         return done
 
     def _join(self, fingerprint: str, pieces: list[str]) -> None:
@@ -207,6 +214,8 @@ def _compute(piece: _Piece) -> str | None:
     temporary = piece.pool.temporary(piece.job.fingerprint)
     try:
         if piece.job.file is not None:
+            if piece.job.again is not None and not Path(piece.job.file).exists():
+                piece.job.again()
             shutil.move(piece.job.file, temporary)
             piece.pool.publish(temporary, piece.job.fingerprint)
             return None

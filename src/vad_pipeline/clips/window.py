@@ -1,6 +1,36 @@
-"""The frames that a model sees at once, and which of them it scores."""
+"""What a model sees at once: a window of frames, and rows of the streams that belong to them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FEWER = {"flow": 1}  # rows that a stream has fewer than its clip has frames
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows that a model reads, one for each frame of a clip; where they come from is the stream's name.
+
+    ``frames`` are frames of the model's own size, ``flow`` is theirs (row t is the motion from frame t to t + 1),
+    ``features`` describe native frames.
+
+    Attributes:
+        rows: those that a window sees, as offsets from its first frame. A predictor leaves out the flow that ends in its
+            target.
+        recipe: how rows are made, where there is a choice; JSON: the estimator of flow, the settings of features.
+    """
+
+    rows: range
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+def frames_of(rows: Mapping[str, int]) -> int:
+    """Frames of a clip whose streams have so many rows.
+
+    >>> frames_of({"frames": 40}), frames_of({"flow": 39}), frames_of({"frames": 40, "flow": 39})
+    (40, 40, 40)
+    """
+    return max(count + FEWER.get(stream, 0) for stream, count in rows.items())
 
 
 @dataclass(frozen=True)
@@ -17,6 +47,11 @@ class Window:
     target: int
     apart: bool = False
 
+    @property
+    def stride(self) -> int:
+        """Frames between the starts of two windows."""
+        return self.length if self.apart else 1
+
     def scored(self, n_frames: int) -> range:
         """Frames of a clip that get a score (spec 1.2); without ``apart`` windows start at every frame.
 
@@ -26,17 +61,6 @@ class Window:
         if self.apart:
             return range(n_frames if n_frames >= self.length else 0)
         return range(self.target, n_frames - self.length + self.target + 1)
-
-    def starts(self, n_frames: int) -> range | list[int]:
-        """First frames of the windows of a clip.
-
-        >>> list(Window(5, 4).starts(7)), Window(16, 8, apart=True).starts(40)
-        ([0, 1, 2], [0, 16, 24])
-        """
-        last = n_frames - self.length
-        if not self.apart or last < 0:
-            return range(last + 1)
-        return sorted({*range(0, last + 1, self.length), last})
 
     def place(self, frame: int, n_frames: int) -> tuple[int, int]:
         """Start of the window that scores a frame, and the frame's position in it.

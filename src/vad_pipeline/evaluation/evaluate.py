@@ -27,11 +27,12 @@ from vad_pipeline.evaluation.metrics import (
     average_precision,
     bootstrap_interval,
     eer,
+    frame_bootstrap_interval,
     gap_score,
     macro_auc,
     micro_auc,
 )
-from vad_pipeline.evaluation.normality import Normalisation, anomaly_score
+from vad_pipeline.evaluation.normality import Normalisation, Normaliser, anomaly_score
 from vad_pipeline.evaluation.terms import Term
 
 
@@ -43,6 +44,8 @@ def evaluate(
     seed: int = 0,
     split: str = "test",
     lengths: Mapping[str, int] | None = None,
+    normaliser: Normaliser | None = None,
+    images: bool = False,
 ) -> dict[str, float]:
     """Measure one model.
 
@@ -54,12 +57,16 @@ def evaluate(
         seed: of the bootstrap.
         split: whose clips count.
         lengths: clip -> frames; by default read off the labels, which hold a row per frame.
+        normaliser: of held-out normal frames, from the checkpoint; None or empty where none was held out.
+        images: the data are single images: the headline is normalised globally, intervals are over frames, and there
+            are no windows whose frames could differ.
 
     Returns:
         Flat; areas and rates are fractions; nan where undefined (no labels, one class only), with a warning.
 
         - ``micro_auc``, the headline, and its bootstrap interval ``micro_auc_low``, ``micro_auc_high`` (95 %)
         - ``micro_auc_global``: one min-max over all frames instead of one per clip
+        - ``micro_auc_held_out``: scaled by held-out normal frames alone, what a live camera can have
         - ``micro_auc_common``: only the frames that the 16-frame reconstruction family scores too, normalised among
           themselves, as if the model had scored no others
         - ``macro_auc``, ``average_precision``, ``eer``, ``gap`` of the headline's score
@@ -73,14 +80,17 @@ def evaluate(
     with _each_warning_once():
         aligned = _aligned(scores, labels, terms, split)
         label, clips = aligned["label"], aligned["clip"]
-        anomaly = anomaly_score(aligned, terms, weights)
-        interval = bootstrap_interval(aligned, anomaly, seed=seed)
+        anomaly = anomaly_score(aligned, terms, weights, headline_normalisation(images))
+        if images:
+            interval = frame_bootstrap_interval(label, anomaly, seed=seed)
+        else:
+            interval = bootstrap_interval(aligned, anomaly, seed=seed)
         metrics = {
             "micro_auc": micro_auc(label, anomaly),
             "micro_auc_low": interval.low,
             "micro_auc_high": interval.high,
             "micro_auc_global": micro_auc(label, anomaly_score(aligned, terms, weights, "global")),
-            "micro_auc_common": _common_auc(aligned, terms, weights, lengths or labelled_lengths(labels)),
+            "micro_auc_held_out": _held_out_auc(aligned, terms, weights, normaliser),
             "macro_auc": macro_auc(clips, label, anomaly),
             "average_precision": average_precision(label, anomaly),
             "eer": eer(label, anomaly),
@@ -89,11 +99,20 @@ def evaluate(
             "frames_abnormal": float(label.sum()),
             "clips_scored": float(clips.nunique()),
         }
+        if not images:
+            common = _common_auc(aligned, terms, weights, lengths or labelled_lengths(labels))
+            metrics["micro_auc_common"] = common
         for term in terms:
-            metrics[f"micro_auc_term_{term}"] = micro_auc(label, anomaly_score(aligned, terms, {term: 1.0}))
+            alone = anomaly_score(aligned, terms, {term: 1.0}, headline_normalisation(images))
+            metrics[f"micro_auc_term_{term}"] = micro_auc(label, alone)
         for kind, area in auc_by_kind(aligned, anomaly).items():
             metrics[f"micro_auc_kind_{kind.replace('/', '_')}"] = area
     return metrics
+
+
+def headline_normalisation(images: bool = False) -> Normalisation:
+    """How the headline's terms are scaled: per clip, of single images globally."""
+    return "global" if images else "per_clip"
 
 
 def scored_frames(
@@ -200,6 +219,16 @@ def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, Ter
     if unscored:
         warnings.warn(f"labelled but not scored, so not in the metrics: {', '.join(unscored)}", stacklevel=3)
     return align(scores[[*KEY, *terms]], labels, split)
+
+
+def _held_out_auc(
+    aligned: pd.DataFrame, terms: Mapping[str, Term], weights: Mapping[str, float], normaliser: Normaliser | None
+) -> float:
+    """Micro AUC of terms scaled by held-out normal frames; nan where a fused term has no quantiles."""
+    fused = [term for term, weight in weights.items() if weight > 0 and not terms[term].bounded]
+    if any(term not in (normaliser or {}) for term in fused):
+        return float("nan")
+    return micro_auc(aligned["label"], anomaly_score(aligned, terms, weights, "held_out", normaliser))
 
 
 def _common_auc(

@@ -145,6 +145,25 @@ def bootstrap_interval(
     return Interval(float(low), float(high), int(valid.sum()), int((~valid).sum()))
 
 
+def frame_bootstrap_interval(
+    label: ArrayLike, score: ArrayLike, n: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """As ``bootstrap_interval``, over frames that do not resemble each other: single images."""
+    label, (_, rank) = np.asarray(label), np.unique(np.asarray(score, np.float64), return_inverse=True)
+    if not _both_classes(label):
+        return Interval(float("nan"), float("nan"), 0, n)
+    random, size, areas = np.random.default_rng(seed), int(rank.max()) + 1, []
+    for _ in range(n):
+        drawn = random.integers(len(label), size=len(label))
+        abnormal = np.bincount(rank[drawn][label[drawn] == 1], minlength=size)
+        normal = np.bincount(rank[drawn][label[drawn] == 0], minlength=size)
+        pairs = abnormal.sum() * normal.sum()
+        if pairs:
+            areas.append((abnormal * (np.cumsum(normal) - normal / 2)).sum() / pairs)
+    low, high = np.quantile(areas, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), len(areas), n - len(areas))
+
+
 def auc_by_kind(aligned: pd.DataFrame, anomaly: pd.Series) -> dict[str, float]:
     """AUC of each kind's abnormal frames against all normal frames.
 

@@ -5,7 +5,7 @@ This is the only place where directions are converted: a term says whether high 
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,30 +14,44 @@ import pandas as pd
 from vad_pipeline.evaluation.alignment import EvaluationError
 from vad_pipeline.evaluation.terms import Term
 
-Normalisation = Literal["per_clip", "global", "none"]
+Normalisation = Literal["per_clip", "global", "held_out", "none"]
+Normaliser = Mapping[str, Sequence[float]]  # term -> quantiles of held-out normal scores, at LEVELS
+
+LEVELS = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+LOW, HIGH = LEVELS.index(0.05), LEVELS.index(0.95)
 
 _CLIPS_NAMED = 5
 
 
-def normalise(values: pd.Series, clips: pd.Series, how: Normalisation = "per_clip") -> pd.Series:
-    """Min-max normalise a series of frames.
+def quantiles(terms: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """The normaliser of scores of held-out normal frames: term -> its quantiles at ``LEVELS``."""
+    return {term: [float(q) for q in np.quantile(values, LEVELS)] for term, values in terms.items() if len(values)}
+
+
+def normalise(
+    values: pd.Series, clips: pd.Series, how: Normalisation = "per_clip", held_out: Sequence[float] = ()
+) -> pd.Series:
+    """Bring a series of frames to a common scale.
 
     - ``per_clip``: each clip by its own minimum and maximum; the headline. It needs the whole clip (offline) and
       forces a 0 and a 1 into every clip, wholly normal ones included (pitfall 5).
     - ``global``: all frames by one minimum and one maximum.
+    - ``held_out``: the 5% and the 95% quantile of held-out normal frames become 0 and 1; what is beyond them lies
+      outside. It needs nothing of the clip itself, so a live camera can have it.
     - ``none``: left in the term's own unit.
 
     Args:
         values: (n,) finite numbers; their name is used in warnings.
         clips: (n,) clip id of each frame; the frames of a clip need not be adjacent.
         how: see above.
+        held_out: quantiles of the held-out frames at ``LEVELS``, for `how` ``held_out``.
 
     Returns:
-        (n,) float64 with the index of `values`, in [0, 1] unless `how` is ``none``. A constant series is 0.5
-        everywhere (spec 1.3), with a warning that names its clips.
+        (n,) float64 with the index of `values`, in [0, 1] for ``per_clip`` and ``global``. A constant series, or one
+        that is constant on held-out frames, is 0.5 everywhere (spec 1.3), with a warning that names its clips.
 
     Raises:
-        EvaluationError: `how` is unknown.
+        EvaluationError: `how` is unknown, or there are no held-out quantiles for it.
 
     >>> normalise(pd.Series([1.0, 3.0, 7.0, 9.0]), pd.Series(["a", "a", "b", "b"])).tolist()
     [0.0, 1.0, 0.0, 1.0]
@@ -47,6 +61,8 @@ def normalise(values: pd.Series, clips: pd.Series, how: Normalisation = "per_cli
     numbers = values.to_numpy(np.float64)
     if how == "none" or not len(numbers):
         return pd.Series(numbers, index=values.index, name=values.name)
+    if how == "held_out":
+        return _by_held_out(values, numbers, held_out)
     codes, names = pd.factorize(clips.to_numpy())
     group = codes if how == "per_clip" else np.zeros_like(codes)
     low = np.full(len(names), np.inf)
@@ -73,6 +89,7 @@ def anomaly_score(
     terms: Mapping[str, Term],
     weights: Mapping[str, float],
     how: Normalisation = "per_clip",
+    normaliser: Normaliser | None = None,
 ) -> pd.Series:
     """Fuse raw terms into one anomaly score per frame.
 
@@ -86,9 +103,10 @@ def anomaly_score(
         terms: name -> declaration, at least of the weighted terms.
         weights: name -> weight >= 0.
         how: see `normalise`.
+        normaliser: of held-out normal frames, for `how` ``held_out``; a checkpoint has it.
 
     Returns:
-        (n,) float64 named ``anomaly`` with the index of `aligned`; in [0, 1] unless `how` is ``none``.
+        (n,) float64 named ``anomaly`` with the index of `aligned`; in [0, 1] for ``per_clip`` and ``global``.
 
     Raises:
         EvaluationError: a weight is of an unknown term, negative or not finite, all weights are 0, a weighted term has
@@ -113,8 +131,22 @@ def anomaly_score(
             total += share * (values if higher else 1 - values)
             continue
         turned = aligned[term] if higher else -aligned[term]
-        total += share * normalise(turned, aligned["clip"], how).to_numpy()
+        known = (normaliser or {}).get(term, ())
+        known = known if higher else [-quantile for quantile in reversed(known)]
+        total += share * normalise(turned, aligned["clip"], how, known).to_numpy()
     return pd.Series(total, index=aligned.index, name="anomaly")
+
+
+def _by_held_out(values: pd.Series, numbers: np.ndarray, held_out: Sequence[float]) -> pd.Series:
+    if len(held_out) != len(LEVELS):
+        raise EvaluationError(
+            f"{values.name or 'score'}: no quantiles of held-out normal frames; set training.held_out above 0 and train"
+        )
+    low, high = held_out[LOW], held_out[HIGH]
+    if high == low:
+        warnings.warn(f"{values.name or 'score'}: constant on held-out normal frames; it counts for 0.5", stacklevel=3)
+        numbers, low, high = np.full(len(numbers), 0.5), 0.0, 1.0
+    return pd.Series((numbers - low) / (high - low), index=values.index, name=values.name)
 
 
 def _shares(terms: Mapping[str, Term], weights: Mapping[str, float]) -> dict[str, float]:

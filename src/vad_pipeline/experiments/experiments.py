@@ -4,7 +4,6 @@ This is the one way to declare a table. A row becomes a namespace of its pipelin
 whose training and scores are there already costs nothing. What is changed in scoring alone is not trained again.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,14 +16,18 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.clips.clip import Clips
-from vad_pipeline.clips.fingerprint import fingerprint
 from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.clips.window import frames_of
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.table import baseline_rows, row_of_table
-from vad_pipeline.models import MODELS
+from vad_pipeline.flow.flownet_flow import FlowNetFlow
+from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.build import build
-from vad_pipeline.scoring.score import Scoring, score_clips, scoring_fingerprint
-from vad_pipeline.training.train import Training, train
+from vad_pipeline.models.system import ONLY
+from vad_pipeline.models.systems import SYSTEMS, model_class
+from vad_pipeline.scoring.score import Scoring, score_clips
+from vad_pipeline.training.streams import recipes_of
+from vad_pipeline.training.train import Origin, Training, train
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Row:
     Attributes:
         name: part of its namespace.
         title: as the table prints it.
-        model: name in the registry.
+        system: of one model, whose parameters the row starts from.
         overrides: of the model's configuration.
         published: the system or variant of ``published_results.csv`` that it is compared with, empty for none.
         condition: of that row, where it has one.
@@ -44,7 +47,7 @@ class Row:
 
     name: str
     title: str
-    model: str
+    system: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     published: str = ""
     condition: str = ""
@@ -69,6 +72,10 @@ class Experiment:
     name: str
     title: str
     rows: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        """The row of a name."""
+        return next(row for row in self.rows if row.name == name)
 
     def namespace(self, row: Row) -> str:
         """Namespace of a row's nodes and datasets."""
@@ -188,9 +195,13 @@ def run_row(
     streams: Mapping[str, Clips],
     labels: pd.DataFrame,
     folder: Path,
+    *,
     callbacks: Sequence[Callback] = (),
-    pseudo: Clips | None = None,
+    stored: Clips | None = None,
     split: str = "test",
+    dataset: str = "",
+    images: bool = False,
+    estimators: tuple[TVL1 | None, FlowNetFlow | None] = (None, None),
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Train, score and evaluate a row with every seed; what is finished is taken as it is.
 
@@ -202,32 +213,32 @@ def run_row(
         scoring: how the trained model is run.
         streams: stream -> clips.
         labels: of the test clips.
-        folder: working directory of the model; rows that differ in scoring alone share trainings there.
+        folder: working directory of the table; rows that differ in scoring alone share trainings there.
         callbacks: for Lightning.
-        pseudo: runs of pseudo-anomalous frames, where the row trains on them.
+        stored: runs of pseudo-anomalous rows, where the row trains on them.
         split: whose clips are scored and evaluated.
+        dataset: its name, for the checkpoint.
+        images: the data are single images.
+        estimators: settings of flow, where the model reads it.
 
     Returns:
         Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each.
     """
-    kind = MODELS[row.model]
+    name = SYSTEMS[row.system].parts[ONLY].model
+    model = model_class(name)
     config = with_overrides(base, row.overrides)
-    lengths = {clip: len(stored) for clip, stored in streams["frames"].items()}
+    origin = Origin(dataset, recipes_of(model.streams(config), *estimators))
     tables, metrics = [], []
     for seed in budget.seeds:
-        trained = train(row.model, config, size, budget.training, seed, streams, folder, callbacks, pseudo)
-        model = build(trained.checkpoint)
-        tested = [clip.fingerprint for stream in streams.values() for clip in stream.split(split).values()]
-        finished = folder / f"scores_{fingerprint(scoring_fingerprint(model, scoring), *tested)}.parquet"
-        if not finished.exists():
-            scores, maps = score_clips(model, streams, scoring, [list(streams["frames"].split(split))], folder)
-            for job in maps.values():  # tables show no maps
-                Path(str(job.file)).unlink()
-            temporary = finished.with_name(f"{finished.stem}.{os.getpid()}.partial")
-            scores.to_parquet(temporary, index=False)
-            temporary.replace(finished)
-        scores = pd.read_parquet(finished)
-        metrics.append(evaluate(scores, labels, kind.terms, kind.fusion(config), seed, split, lengths))
+        trained = train(name, config, size, budget.training, seed, streams, folder, callbacks, stored, origin)
+        checkpoint = trained.checkpoint
+        read = {stream: streams[stream] for stream in model.streams(config)}
+        leading = next(iter(read.values()))
+        lengths = {clip: frames_of({stream: len(clips[clip]) for stream, clips in read.items()}) for clip in leading}
+        scores, _ = score_clips(build(checkpoint), read, scoring, [list(leading.split(split))], folder, maps=False)
+        weights = model.fusion(config)
+        measured = evaluate(scores, labels, model.terms, weights, seed, split, lengths, checkpoint.normaliser, images)
+        metrics.append(measured)
         tables.append(scores.assign(seed=seed))
     summary = pd.DataFrame(metrics)
     spread = summary.std(ddof=1) if len(summary) > 1 else summary.iloc[0] * np.nan

@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+REQUIRED, OPTIONAL = ("model", "config", "frames", "about"), ("streams", "normaliser")  # in the file's header
 
 
 class CheckpointError(RuntimeError):
@@ -24,8 +26,11 @@ class Checkpoint:
         model: its name in the registry.
         config: its configuration.
         frames: the frames it reads: height, width, colour.
-        about: where it comes from: seed, training parameters, fingerprint of the data, epochs, seconds.
+        about: where it comes from: data set and its fingerprint, seed, training parameters, seconds.
         state: its weights and buffers.
+        streams: what it reads beside frames of its size -> how that was made; enough to make it of other videos.
+        normaliser: term -> quantiles of the scores of held-out normal clips, at ``evaluation.normality.LEVELS``; empty
+            where none was held out.
     """
 
     model: str
@@ -33,6 +38,8 @@ class Checkpoint:
     frames: dict[str, Any]
     about: dict[str, Any]
     state: dict[str, torch.Tensor]
+    streams: dict[str, Any] = field(default_factory=dict)
+    normaliser: dict[str, list[float]] = field(default_factory=dict)
 
     def check_against(self, config: Any, frames: Any) -> None:
         """Make sure that a checkpoint is of the configuration at hand.
@@ -86,8 +93,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            about = {key: json.loads(header[key]) for key in ("model", "config", "frames", "about")}
-            return Checkpoint(**about, state={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            described = {key: json.loads(header[key]) for key in REQUIRED}
+            described |= {key: json.loads(header[key]) for key in OPTIONAL if key in header}
+            return Checkpoint(**described, state={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}; train the model first") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
@@ -98,4 +106,4 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def header_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything but the tensors, ready for JSON."""
-    return {key: getattr(checkpoint, key) for key in ("model", "config", "frames", "about")}
+    return {key: getattr(checkpoint, key) for key in (*REQUIRED, *OPTIONAL)}

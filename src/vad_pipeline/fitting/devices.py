@@ -1,5 +1,10 @@
-"""Devices by Lightning's names."""
+"""Devices by Lightning's names, and how many threads compute."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+
+import cv2
 import torch
 
 
@@ -36,3 +41,17 @@ def device_check(accelerator: str) -> None:
         )
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise TrainingError("accelerator: mps is asked for, but this is no Apple GPU; set accelerator: cpu")
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """So many threads for torch and OpenCV inside; None takes every core that this process may use."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
+    torch.set_num_threads(count or 1)
+    cv2.setNumThreads(count or 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])

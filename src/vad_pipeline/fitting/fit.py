@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError
-from vad_pipeline.fitting.devices import TrainingError
+from vad_pipeline.fitting.devices import TrainingError, torch_threads
 
 HISTORY_COLUMNS = ("epoch", "name", "value")
 RESUME = "resume.ckpt"  # state at the end of the last finished epoch
@@ -32,6 +32,8 @@ class FitSettings:
         precision: Lightning's: 32-true, or bf16-mixed where the processor is good at it.
         accelerator, devices, strategy: Lightning's; a strategy that does not start the script again (ddp_spawn).
             With several devices set ddp_spawn or ddp_notebook.
+        threads: that torch computes with on a CPU; null takes all cores, which pays where a step takes long and nothing
+            else runs. Threads that wait for a core that something else keeps busy cost many times what they bring.
     """
 
     epochs: int = Field(default=60, ge=1)
@@ -40,10 +42,11 @@ class FitSettings:
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: int | str = 1
     strategy: str = "auto"
+    threads: int | None = Field(default=None, ge=1)
 
 
 # where it runs does not decide what comes out
-PLACE = frozenset({"accelerator", "devices", "strategy"})
+PLACE = frozenset({"accelerator", "devices", "strategy", "threads"})
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ def fit(
 ) -> Fitted:
     """Fit a module from the start, or from the end of the last epoch that an interrupted fit finished.
 
+    The module may optimise by hand, with several optimisers; ``optimizer_names`` then tells their rates apart in the
+    history.
+
     Args:
         name: for messages.
         module: with its initial weights.
@@ -82,7 +88,7 @@ def fit(
         callbacks: further Lightning callbacks.
 
     Raises:
-        TrainingError: the loss became NaN.
+        TrainingError: the loss, or anything that was logged in a step, became NaN.
         CheckpointError: what an interrupted fit left is damaged.
     """
     resume = folder / RESUME
@@ -101,7 +107,9 @@ def fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, **loaders, ckpt_path=_resumable(resume), weights_only=True)
+    begun = read_resumable(resume) is not None
+    with torch_threads(settings.threads):
+        trainer.fit(module, **loaders, ckpt_path=resume if begun else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
 
@@ -112,8 +120,8 @@ def fit(
     return Fitted(saved["state_dict"], table, history["seconds"])
 
 
-def _resumable(path: Path) -> Path | None:
-    """The state of an interrupted training, if there is one.
+def read_resumable(path: Path) -> dict[str, Any] | None:
+    """The state of an interrupted fit, if there is one.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -121,13 +129,12 @@ def _resumable(path: Path) -> Path | None:
     if not path.exists():
         return None
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path}, left by an interrupted training, is damaged ({type(error).__name__}); delete it to train from "
             "the start"
         ) from error
-    return path
 
 
 class _SeedEpochs(Callback):
@@ -142,22 +149,45 @@ class _SeedEpochs(Callback):
 
 
 class _StopOnNaN(Callback):
+    """Stops at the first step whose loss is not finite, or that logs a NaN, before an epoch's end keeps it."""
+
     def __init__(self, name: str, folder: Path):
         self.name, self.folder = name, folder
+        self.logged: dict[str, torch.Tensor] = {}
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        log = module.log
+
+        def remembered(name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+            if isinstance(value, torch.Tensor | float) and trainer.training:
+                self.logged[name] = torch.as_tensor(value).detach()
+            log(name, value, *args, **kwargs)
+
+        module.log = remembered  # type: ignore[method-assign]  # log_dict calls it, too
+
+    def on_fit_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        del module.log
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not isfinite(float(outputs["loss"])):
-            kept = (
-                f"the state after epoch {trainer.current_epoch - 1} is kept in {self.folder / RESUME}"
-                if trainer.current_epoch
-                else "there is no finished epoch to keep"
-            )
-            raise TrainingError(
-                f"{self.name}: the loss is {float(outputs['loss'])} at epoch {trainer.current_epoch}, step "
-                f"{trainer.global_step}; {kept}; lower learning_rate or set precision: 32-true"
-            )
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        wrong = {name: float(value) for name, value in self.logged.items() if bool(value.isnan().any())}
+        if loss is not None and not isfinite(float(loss)):
+            wrong = {"the loss": float(loss)}
+        self.logged.clear()
+        if not wrong:
+            return
+        name, value = next(iter(wrong.items()))
+        kept = (
+            f"the state after epoch {trainer.current_epoch - 1} is kept in {self.folder / RESUME}"
+            if trainer.current_epoch
+            else "there is no finished epoch to keep"
+        )
+        raise TrainingError(
+            f"{self.name}: {name} is {value} at epoch {trainer.current_epoch}, step {batch_idx}; {kept}; lower "
+            "learning_rate or set precision: 32-true"
+        )
 
 
 class _History(Callback):
@@ -168,11 +198,14 @@ class _History(Callback):
         self.seconds = 0.0
         self._start = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         for name, value in sorted(trainer.callback_metrics.items()):
             self.rows.append([trainer.current_epoch, name, float(value)])
-        for rate in {group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups}:
-            self.rows.append([trainer.current_epoch, "learning_rate", float(rate)])
+        names = getattr(module, "optimizer_names", ()) or range(len(trainer.optimizers))
+        for name, optimizer in zip(names, trainer.optimizers, strict=True):
+            label = "learning_rate" if len(trainer.optimizers) == 1 else f"learning_rate_{name}"
+            for rate in {group["lr"] for group in optimizer.param_groups}:
+                self.rows.append([trainer.current_epoch, label, float(rate)])
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": self.seconds + time.monotonic() - self._start}

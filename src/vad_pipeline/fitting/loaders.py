@@ -6,22 +6,31 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class EpochSampler(Sampler[int]):
-    """A permutation of the windows that depends on (seed, epoch) alone, so that a resumed run draws what an
-    uninterrupted one does. Lightning calls ``set_epoch``."""
+    """Items of an epoch, numbered epoch * size + item, in an order that depends on (seed, epoch) alone.
 
-    def __init__(self, size: int, seed: int):
+    So a resumed run draws what an uninterrupted one does, and a data set can make something else of an item in every
+    epoch. Lightning calls ``set_epoch``.
+
+    Args:
+        size: items in an epoch.
+        seed: of the order; None keeps the items' own.
+    """
+
+    def __init__(self, size: int, seed: int | None = None):
         self.size, self.seed, self.epoch = size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng([self.seed, self.epoch])
-        return iter(generator.permutation(self.size).tolist())
+        items = np.arange(self.size)
+        if self.seed is not None:
+            items = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        return iter((self.epoch * self.size + items).tolist())
 
     def __len__(self) -> int:
         return self.size
@@ -43,23 +52,29 @@ class ReadAheadLoader(DataLoader):
                 yield batch
 
 
+def training_loader(items: Dataset, batch_size: int, seed: int | None) -> DataLoader:
+    """Batches of an epoch's items; the last, smaller one is dropped (spec 1.5), unless it is the only one.
+
+    Args:
+        items: a data set that makes whole batches (``__getitems__``) of items numbered as ``EpochSampler`` says.
+        batch_size: items per step.
+        seed: of the order; None keeps the items' own, for data sets that draw new ones in every epoch.
+    """
+    size = len(items)  # type: ignore[arg-type]
+    return ReadAheadLoader(
+        items,
+        batch_size=batch_size,
+        sampler=EpochSampler(size, seed),
+        drop_last=size >= batch_size,
+        collate_fn=as_it_is,
+    )
+
+
+def ordered_loader(items: Dataset, batch_size: int) -> DataLoader:
+    """Every item once, in order."""
+    return ReadAheadLoader(items, batch_size=batch_size, collate_fn=as_it_is)
+
+
 def as_it_is(batch: Any) -> Any:
     """The collation of data sets that make whole batches."""
     return batch
-
-
-class NewEverySampler(Sampler[int]):
-    """The numbers epoch * size to (epoch + 1) * size - 1, so that no epoch repeats a pair and a resumed run draws what
-    an uninterrupted one does. Lightning calls ``set_epoch``."""
-
-    def __init__(self, size: int):
-        self.size, self.epoch = size, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.size, (self.epoch + 1) * self.size))
-
-    def __len__(self) -> int:
-        return self.size

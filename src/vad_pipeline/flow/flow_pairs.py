@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vad_pipeline.fitting.loaders import NewEverySampler
+from vad_pipeline.fitting.loaders import EpochSampler
 from vad_pipeline.flow.rendered_pairs import HELD_OUT, RenderedPairs, render_pair
 
 
@@ -64,7 +64,7 @@ def flow_pair_loader(
     return DataLoader(
         RenderedPairDataset(config, seed, pairs, textures),
         batch_size=batch_size,
-        sampler=NewEverySampler(pairs),
+        sampler=EpochSampler(pairs),
         drop_last=pairs >= batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,

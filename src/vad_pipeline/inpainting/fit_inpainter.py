@@ -17,11 +17,13 @@ from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.anomalies import crops, masks
 from vad_pipeline.anomalies.masks import Masks
-from vad_pipeline.clips.clip import Clips, split_held_out
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.fingerprint import fingerprint, step_fingerprint
+from vad_pipeline.clips.held_out import split_held_out, with_parts
 from vad_pipeline.fitting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vad_pipeline.fitting.devices import TrainingError, device_check
 from vad_pipeline.fitting.fit import HISTORY_COLUMNS, PLACE, RESUME, FitSettings, Fitted, Trained, fit
+from vad_pipeline.fitting.loaders import ordered_loader, training_loader
 from vad_pipeline.inpainting import latent_inpainter, object_crops
 from vad_pipeline.inpainting.latent_inpainter import (
     AutoencoderTraining,
@@ -33,7 +35,7 @@ from vad_pipeline.inpainting.latent_inpainter import (
     new_denoiser,
     to_unit,
 )
-from vad_pipeline.inpainting.object_crops import ObjectCrops, crop_loader, measuring_loader
+from vad_pipeline.inpainting.object_crops import ObjectCrops
 
 NAME = "latent_inpainter"
 PIPELINE = "pipeline"  # folder of what save_pretrained writes
@@ -131,12 +133,12 @@ def _fit(
     folder: Path,
     callbacks: Sequence[Callback],
 ) -> None:
-    fitted, held = split_held_out(frames, training.held_out)
-    cropped = ObjectCrops(fitted, _like(objects, fitted), holes, size, seed, training.crops)
-    loaders = {"train_dataloaders": crop_loader(cropped, training.batch_size)}
-    if held:
-        measured = ObjectCrops(held, _like(objects, held), holes, size, seed, min(training.crops, 256))
-        loaders["val_dataloaders"] = measuring_loader(measured, training.batch_size)
+    fitted, held = split_held_out({"frames": frames, "objects": objects}, training.held_out)
+    cropped = ObjectCrops(fitted["frames"], fitted["objects"], holes, size, seed, training.crops)
+    loaders = {"train_dataloaders": training_loader(cropped, training.batch_size, None)}
+    if held["frames"]:
+        measured = ObjectCrops(held["frames"], held["objects"], holes, size, seed, min(training.crops, 256))
+        loaders["val_dataloaders"] = ordered_loader(measured, training.batch_size)
 
     lightning.seed_everything(seed, verbose=False)
     settings = FitSettings(
@@ -178,7 +180,7 @@ def _fit(
         "training": asdict(training),
         "crop": size,
         "scaling_factor": scale,
-        "held_out": list(held),
+        "held_out": list(held["frames"]),
         "errors": {str(row["name"]): float(row["value"]) for row in _last(history)},
         "seconds": seconds,
         "torch": torch.__version__,
@@ -215,17 +217,13 @@ def _latent_scale(vqvae: VQModel, cropped: ObjectCrops, batch_size: int) -> floa
     """One over the standard deviation of the autoencoder's latents."""
     latents = []
     with torch.inference_mode():
-        for batch, _ in zip(measuring_loader(cropped, batch_size), range(STATISTICS_BATCHES), strict=False):
+        for batch, _ in zip(ordered_loader(cropped, batch_size), range(STATISTICS_BATCHES), strict=False):
             latents.append(vqvae.encode(to_unit(batch["image"])).latents.flatten())
     return 1 / max(float(torch.cat(latents).std()), 1e-6)
 
 
 def _part(state: dict[str, torch.Tensor], start: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
-
-
-def _like(objects: Clips, frames: Clips) -> Clips:
-    return Clips({clip: objects[clip] for clip in frames})
 
 
 def _last(history: pd.DataFrame) -> list[dict]:
@@ -253,9 +251,10 @@ def held_out_errors(checkpoint: Checkpoint, frames: Clips, objects: Clips) -> di
         return {}
     vqvae = pipeline_of(checkpoint).vqvae
     size = checkpoint.about["crop"]
+    held = with_parts({"frames": frames, "objects": objects}, checkpoint.about["held_out"])
     errors: dict[str, list[float]] = {"object_psnr": [], "object_median_psnr": []}
     for clip in checkpoint.about["held_out"]:
-        array, found = frames[clip].array(), objects[clip].array()
+        array, found = (held[stream][clip].array() for stream in ("frames", "objects"))
         background = masks.temporal_median(array)
         for t in range(0, len(array), 10):
             for part in masks.components(found[t]):

@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from vad_pipeline.anomalies.crops import Square, cut, placed_inside, square_around
 from vad_pipeline.anomalies.masks import Masks, components, hole_of_frame
 from vad_pipeline.clips.clip import Clips
-from vad_pipeline.fitting.loaders import NewEverySampler, ReadAheadLoader, as_it_is
 
 ELSEWHERE = 0.15  # share of crops that are cut anywhere instead of around an object
 RANDOM_HOLES = 0.25  # share of crops with random holes instead of an object's
@@ -97,19 +96,3 @@ def places_of(objects: Clips) -> list[Place]:
         for frame, mask in enumerate(stored.array())
         for part in components(mask)
     ]
-
-
-def crop_loader(crops: ObjectCrops, batch_size: int) -> DataLoader:
-    """Batches of crops, new ones every epoch, read ahead by a thread."""
-    return ReadAheadLoader(
-        crops,
-        batch_size=batch_size,
-        sampler=NewEverySampler(len(crops)),
-        drop_last=len(crops) >= batch_size,
-        collate_fn=as_it_is,
-    )
-
-
-def measuring_loader(crops: ObjectCrops, batch_size: int) -> DataLoader:
-    """The same crops every time."""
-    return ReadAheadLoader(crops, batch_size=batch_size, collate_fn=as_it_is)

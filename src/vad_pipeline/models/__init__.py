@@ -1,17 +1,5 @@
-"""The detectors: one file per published architecture, listed here by the names of the systems."""
+"""The models, one file per published architecture, and the systems that they make up (``systems.py``).
 
-from vad_pipeline.models.contract import Detector
-from vad_pipeline.models.conv3d_ae import Conv3dAE
-from vad_pipeline.models.flow_conv3d_ae import FlowConv3dAE
-from vad_pipeline.models.lgn_net import LGNNet
-from vad_pipeline.models.semantic_discriminator import SemanticDiscriminator
-
-MODELS: dict[str, type[Detector]] = {
-    "lgn_net": LGNNet,
-    "conv3d_ae": Conv3dAE,
-    "lntra_patch": Conv3dAE,
-    "lntra_skip_frame": Conv3dAE,
-    "steal_net": Conv3dAE,
-    "flow_conv3d_ae": FlowConv3dAE,
-    "semantic_discriminator": SemanticDiscriminator,
-}
+Every file here is a model but ``contract`` and ``scorer``, which say what a model is, ``system`` and ``systems``, and
+``build``.
+"""

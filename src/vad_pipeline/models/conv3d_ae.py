@@ -17,7 +17,7 @@ paper's text says they do not overlap (``windows: apart``, which scores all of t
 channels, 1 is the published network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -33,9 +33,10 @@ from vad_pipeline.anomalies.skip_frame import SkipFrame
 from vad_pipeline.clips.window import Window
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.fit import Batch
-from vad_pipeline.models.contract import Detector, ScoredBatch, ScoringOptions
+from vad_pipeline.models.contract import Arrays, Model
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
-from vad_pipeline.models.layers.pixels import scale_frames
+from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
+from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
 LENGTH, TARGET = 16, 8  # frames of a window, and which of them is scored
 Windows = Literal["sliding", "apart"]
@@ -88,8 +89,8 @@ class Conv3dNetwork(nn.Sequential):
         )
 
 
-class Conv3dAE(Detector):
-    """Training and scoring around ``Conv3dNetwork``; see ``Detector`` for the arguments."""
+class Conv3dAE(Model):
+    """Training and scoring around ``Conv3dNetwork``; see ``Model`` for the arguments."""
 
     config_class: ClassVar[type] = Config
     terms: ClassVar[dict[str, Term]] = {
@@ -98,7 +99,8 @@ class Conv3dAE(Detector):
     has_maps = True
     size_multiple = 16
     scoring_only = frozenset({"windows"})
-    stream: ClassVar[str] = "frames"  # what is reconstructed, and what pseudo-anomalies replace
+    published_parameters: ClassVar[Mapping[int, float]] = {3: 5.991, 1: 5.981}
+    tiny: ClassVar[Mapping[str, Any]] = {"width": 0.0625}
 
     def __init__(self, config: Config, colours: int = 3, learning_rate: float = 1e-4, epochs: int = 25):
         super().__init__(config, colours, learning_rate, epochs)
@@ -117,7 +119,7 @@ class Conv3dAE(Detector):
 
     def picture(self, image: Tensor) -> np.ndarray:
         """What the network gave back for one frame, (channels, H, W) in [-1, 1], as uint8 (H, W, C)."""
-        return ((image + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+        return stored_frame(image)
 
     def scores(self, error: Tensor) -> dict[str, Tensor]:
         """The terms of frames (n,) whose squared errors are (n, channels, H, W) between images in [-1, 1]."""
@@ -145,20 +147,20 @@ class Conv3dAE(Detector):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         loss = self._loss(batch)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch[self.stream]))
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch[self.reads[0]]))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         loss = self._loss(batch)
         losses = {"val_loss": loss, "val_psnr": -10 * torch.log10(loss / 4)}
-        self.log_dict(losses, batch_size=len(batch[self.stream]))
+        self.log_dict(losses, batch_size=len(batch[self.reads[0]]))
 
     def _loss(self, batch: Batch) -> Tensor:
         """Mean squared error to the normal window over all frames, channels and pixels (spec 6.3).
 
         STEAL Net compares a pseudo-anomalous window with itself and subtracts its error (spec 6.8).
         """
-        seen = self.scaled(batch[self.stream])
+        seen = self.scaled(batch[self.reads[0]])
         steal = self.config.pseudo == "steal" and "pseudo" in batch
         target = seen if steal or "target" not in batch else self.scaled(batch["target"])
         errors = (self(seen).float() - target).square().flatten(1).mean(1)
@@ -174,52 +176,36 @@ class Conv3dAE(Detector):
         return Conv3dScorer(self, options)
 
 
-class Conv3dScorer:
+class Conv3dScorer(Scorer):
     """Scores a clip's frames by windows in batches; nothing is carried from clip to clip."""
 
     def __init__(self, model: Conv3dAE, options: ScoringOptions):
-        self.model, self.options = model, options
-        self.dtype = torch.bfloat16 if options.bf16 else torch.float32
-        network = fold_batch_norm(model.network).to(options.device, self.dtype)
+        super().__init__(model.window(model.config), model.streams(model.config), options)
+        self.model, self.stream = model, model.reads[0]
+        network = fold_batch_norm(model.network).to(options.device, options.dtype)
         self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
-    @torch.inference_mode()
-    def clip(self, streams: dict[str, np.ndarray]) -> Iterator[ScoredBatch]:
-        stored, n_frames = streams[self.model.stream], len(streams["frames"])
-        window = self.model.window(self.model.config)
-        starts = np.array(window.starts(n_frames), int)
-        scored = 0  # frames before this one have their score
-        for first in range(0, len(starts), self.options.batch):
-            some = starts[first : first + self.options.batch]
-            rows = np.arange(some[0], some[-1] + LENGTH)
-            images = self._images(stored[np.minimum(rows, len(stored) - 1)])  # flow has a row less: repeat its last
-            windows = torch.stack([images[start - some[0] :][:LENGTH] for start in some])
-            output = self._reconstructed(windows)
-            if window.apart:
-                numbers = some[:, None] + np.arange(LENGTH)
-                new = numbers >= np.maximum(scored, np.concatenate([[0], some[:-1] + LENGTH]))[:, None]
-                frames, scored = numbers[new], int(some[-1]) + LENGTH
-                chosen = torch.from_numpy(new).to(output.device)
-                error = (output[chosen] - windows[chosen]).square()
-            else:
-                frames = some + TARGET
-                error = (output[:, TARGET] - windows[:, TARGET]).square()
-            terms = {name: values.cpu().double().numpy() for name, values in self.model.scores(error).items()}
-            maps = F.avg_pool2d(error.mean(1, keepdim=True) / 4, 4)[:, 0].half()
-            yield ScoredBatch(frames, terms, maps.cpu().numpy())
+    def per_row(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.model.scaled(stored) for name, stored in rows.items()}
+
+    def encode(self, rows: dict[str, Tensor], complete: Complete) -> Tensor:
+        """Squared errors (m, channels, H, W) of the frames to score."""
+        windows = torch.stack([rows[self.stream][start : start + LENGTH] for start in complete.starts])
+        window, position = torch.from_numpy(complete.window), torch.from_numpy(complete.position)
+        return (self._reconstructed(windows)[window, position] - windows[window, position]).square()
+
+    def score(self, encoded: Tensor, complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
+        return self.model.scores(encoded), F.avg_pool2d(encoded.mean(1, keepdim=True) / 4, 4)[:, 0]
 
     @torch.inference_mode()
-    def predict(self, frames: np.ndarray, position: int) -> np.ndarray:
-        """The reconstructed frame of a window; see ``Scorer.predict``."""
-        return self.model.picture(self._reconstructed(self._images(frames)[None])[0, position])
-
-    def _images(self, stored: np.ndarray) -> Tensor:
-        """Rows of the stream (n, H, W, C) as the network reads them, float32 (n, channels, H, W)."""
-        return self.model.scaled(torch.from_numpy(np.array(stored)).to(self.options.device))
+    def predict(self, arrays: Arrays, position: int) -> np.ndarray:
+        """The reconstructed frame, or flow as a coloured picture."""
+        rows = torch.from_numpy(np.array(arrays[self.stream])).to(self.options.device)
+        return self.model.picture(self._reconstructed(self.model.scaled(rows)[None])[0, position])
 
     def _reconstructed(self, windows: Tensor) -> Tensor:
         """(n, 16, C, H, W) to the same, float32."""
-        planes = windows.transpose(1, 2).to(self.dtype, memory_format=torch.channels_last_3d)
+        planes = windows.transpose(1, 2).to(self.options.dtype, memory_format=torch.channels_last_3d)
         return self.network(planes).transpose(1, 2).float()
 
 

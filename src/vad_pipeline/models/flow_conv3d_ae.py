@@ -11,7 +11,8 @@ by, 20 pixels at the paper's size. Small pictures move by less, so the small pre
 would be a fortieth of what the network can tell apart.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,10 +21,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
+from vad_pipeline.clips.window import Stream
 from vad_pipeline.evaluation.terms import Term
-from vad_pipeline.flow import representation
 from vad_pipeline.flow.representation import LIMIT, Representation, flow_of, hsv_picture, represent
-from vad_pipeline.models.conv3d_ae import Conv3dAE, Windows
+from vad_pipeline.models.conv3d_ae import LENGTH, Conv3dAE, Windows
 from vad_pipeline.models.layers.pixels import scale_frames
 
 
@@ -49,12 +50,12 @@ class Config:
 
 
 class FlowConv3dAE(Conv3dAE):
-    """Training and scoring; see ``Detector`` for the arguments. ``colours`` of the frames do not matter."""
+    """Training and scoring; see ``Model`` for the arguments. ``colours`` of the frames do not matter."""
 
     config_class = Config
-    streams = ("frames", "flow")
-    stream = "flow"
-    code = (representation,)
+    reads = ("flow",)
+    published_parameters: ClassVar[Mapping[int, float]] = {1: 5.991, 3: 5.991}
+    tiny: ClassVar[Mapping[str, Any]] = {"width": 0.0625, "limit": 4.0}
     terms: ClassVar[dict[str, Term]] = {
         "flow_error": Term(higher_is_anomalous=True, meaning="mean squared error of the reconstructed ninth flow")
     }
@@ -62,6 +63,10 @@ class FlowConv3dAE(Conv3dAE):
     @staticmethod
     def channels(config: Config, colours: int) -> int:  # type: ignore[override]
         return 2 if config.representation == "uv" else 3
+
+    @classmethod
+    def streams(cls, config: Config) -> dict[str, Stream]:  # type: ignore[override]
+        return {"flow": Stream(range(LENGTH), {"estimator": "tvl1"})}
 
     @staticmethod
     def fusion(config: Config) -> dict[str, float]:  # type: ignore[override]

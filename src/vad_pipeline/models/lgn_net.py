@@ -16,8 +16,8 @@ Left open and chosen here:
 - Error maps are the squared error in [0, 1], averaged over channels and over 4x4 pixels.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,11 +29,12 @@ from torch import Tensor, nn
 from vad_pipeline.clips.window import Window
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.fit import Batch
-from vad_pipeline.models.contract import Detector, ScoredBatch, ScoringOptions
+from vad_pipeline.models.contract import Arrays, Model
 from vad_pipeline.models.layers import memory
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
-from vad_pipeline.models.layers.pixels import scale_frames
+from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.layers.st_lstm import SpatioTemporalLSTM
+from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
 INPUTS = 4  # frames that predict the next one
 
@@ -121,8 +122,8 @@ class LGNNetwork(nn.Module):
         return self.head(torch.cat([self.global_decoder(read), local], dim=1))
 
 
-class LGNNet(Detector):
-    """LGN-Net's training and scoring around ``LGNNetwork``; see ``Detector`` for the arguments."""
+class LGNNet(Model):
+    """LGN-Net's training and scoring around ``LGNNetwork``; see ``Model`` for the arguments."""
 
     config_class = Config
     terms: ClassVar[dict[str, Term]] = {
@@ -134,7 +135,10 @@ class LGNNet(Detector):
     }
     has_maps = True
     size_multiple = 8
-    scoring_only = frozenset({"gamma", "gamma_quantile", "memory_reset", "psnr_weight"})
+    scoring_only = frozenset({"gamma", "gamma_quantile", "memory_reset"})
+    fusing_only = frozenset({"psnr_weight"})
+    published_parameters: ClassVar[Mapping[int, float]] = {3: 22.75}
+    tiny: ClassVar[Mapping[str, Any]] = {"width": 0.0625, "gamma": None}
 
     def __init__(self, config: Config, colours: int = 3, learning_rate: float = 2e-4, epochs: int = 60):
         super().__init__(config, colours, learning_rate, epochs)
@@ -163,13 +167,21 @@ class LGNNet(Detector):
         Returns:
             Predicted frames (B, colours, H, W) and queries (B * H/8 * W/8, 512).
         """
-        by_time = inputs.transpose(0, 1)
-        gates = self.network.frame_gates(by_time.flatten(0, 1)).unflatten(0, by_time.shape[:2])
-        local = self.network.local_features(gates)
+        local = self.network.local_features(self._gates(inputs.transpose(0, 1)))
         features = self.network.clip_encoder(inputs.flatten(1, 2))
         queries = memory.as_queries(features)
         read = memory.as_features(memory.read(queries, self.items, self.config.detach_read), features)
         return self.network.decode(read, local), queries
+
+    def _gates(self, by_time: Tensor) -> Tensor:
+        """Gates of frames (4, B, colours, H, W), (4, B, 7 * 128, H/4, W/4).
+
+        In training each step of time is a batch of its own to the batch norms, as in the official code, which encodes
+        one after the other: four updates of the running statistics a step (spec 4.2).
+        """
+        if self.training:
+            return torch.stack([self.network.frame_gates(frames) for frames in by_time])
+        return self.network.frame_gates(by_time.flatten(0, 1)).unflatten(0, by_time.shape[:2])
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         losses, queries = self._losses(batch)
@@ -203,19 +215,27 @@ class LGNNet(Detector):
     def scorer(self, options: ScoringOptions) -> "LGNScorer":
         return LGNScorer(self, options)
 
-    def calibrate(self, held_out: Callable[[], Iterator[dict[str, np.ndarray]]], options: ScoringOptions) -> None:
+    def calibrate(self, held_out: Callable[[], Iterator[Arrays]], options: ScoringOptions) -> None:
         """Set gamma: the configuration's, or where it leaves that to the data, the held-out clips' quantile."""
         self.gamma.fill_(self.config.gamma or 0.0)
         if self.config.gamma is not None:
             return
         scorer = LGNScorer(self, options)
         scorer.gamma = 0.0
-        scores = [b.terms["regular_score"] for streams in held_out() for b in scorer.clip(streams)]
+        scores = [batch.terms["regular_score"] for arrays in held_out() for batch in scorer.clip(arrays)]
         if scores:
             self.gamma.fill_(float(np.quantile(np.concatenate(scores), self.config.gamma_quantile)))
 
 
-class LGNScorer:
+class Encoded(NamedTuple):
+    """What of n windows does not depend on the memory: (n, 512, H/8, W/8), (n, 64, H, W) and (n, colours, H, W)."""
+
+    features: Tensor
+    local: Tensor
+    targets: Tensor
+
+
+class LGNScorer(Scorer):
     """LGN-Net made ready to score.
 
     What depends on one frame is computed once per frame, windows go through the network in batches, batch norm is
@@ -224,80 +244,60 @@ class LGNScorer:
     """
 
     def __init__(self, model: LGNNet, options: ScoringOptions):
-        self.options = options
-        dtype = torch.bfloat16 if options.bf16 else torch.float32
-        self.network = fold_batch_norm(model.network).to(options.device, dtype)
-        self.dtype = dtype
+        super().__init__(model.window(model.config), model.streams(model.config), options)
+        self.network = fold_batch_norm(model.network).to(options.device, options.dtype)
         self.gamma = float(model.gamma)
         self.config = model.config
         self.trained_items = model.items.detach().clone().to(options.device)
         self.items = self.trained_items.clone()
 
-    @torch.inference_mode()
-    def clip(self, streams: dict[str, np.ndarray]) -> Iterator[ScoredBatch]:
-        frames = streams["frames"]
+    def begin(self) -> None:
         if self.config.memory_reset == "per_clip":
             self.items = self.trained_items.clone()
-        gates: Tensor | None = None
-        kept: Tensor | None = None
-        for start in range(0, len(frames) - INPUTS, self.options.batch):
-            stop = min(start + self.options.batch, len(frames) - INPUTS)  # windows start..stop-1
-            fresh = start if kept is None else start + INPUTS
-            new = self._images(frames[fresh : stop + INPUTS])
-            images = new if kept is None else torch.cat([kept, new])  # frames start .. stop + 3
-            # the last frame of a batch of windows is a target only; its gates are needed one batch later
-            new_gates = self.network.frame_gates(new.to(self.dtype))
-            gates = new_gates if gates is None else torch.cat([gates, new_gates])
-            yield self._windows(images, gates, first_frame=start + INPUTS)
-            kept, gates = images[-INPUTS:], gates[-INPUTS:]
 
-    def _images(self, frames: np.ndarray) -> Tensor:
-        """uint8 (n, H, W, C) to float32 (n, C, H, W) in [-1, 1]; the copy leaves the memory-mapped clip untouched."""
-        return scale_frames(torch.from_numpy(np.array(frames)).to(self.options.device))
+    def per_row(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        frames = scale_frames(rows["frames"])
+        return {"frames": frames, "gates": self.network.frame_gates(frames.to(self.options.dtype))}
 
-    def _windows(self, images: Tensor, gates: Tensor, first_frame: int) -> ScoredBatch:
-        n = len(images) - INPUTS
-        window_gates = torch.stack([gates[i : i + n] for i in range(INPUTS)])
-        local = self.network.local_features(window_gates)
-        stacked = torch.cat([images[i : i + n] for i in range(INPUTS)], dim=1)
-        features = self.network.clip_encoder(stacked.to(self.dtype, memory_format=torch.channels_last))
-        if self.gamma > 0:
-            scored = [
-                self._decode(features[i : i + 1], local[i : i + 1], images[INPUTS + i : INPUTS + i + 1])
-                for i in range(n)
-            ]
-            terms = {name: np.concatenate([terms[name] for terms, _ in scored]) for name in scored[0][0]}
-            maps = np.concatenate([maps for _, maps in scored])
-        else:
-            terms, maps = self._decode(features, local, images[INPUTS:])
-        return ScoredBatch(np.arange(first_frame, first_frame + n), terms, maps)
+    def encode(self, rows: dict[str, Tensor], complete: Complete) -> Encoded:
+        n, frames = len(complete.starts), rows["frames"]
+        local = self.network.local_features(torch.stack([rows["gates"][i : i + n] for i in range(INPUTS)]))
+        stacked = torch.cat([frames[i : i + n] for i in range(INPUTS)], dim=1)
+        features = self.network.clip_encoder(stacked.to(self.options.dtype, memory_format=torch.channels_last))
+        return Encoded(features, local, frames[INPUTS : INPUTS + n])
 
-    def _decode(self, features: Tensor, local: Tensor, targets: Tensor) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def score(self, encoded: Encoded, complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
+        if self.gamma == 0:
+            return self._decode(*encoded)
+        one_by_one = [self._decode(*(part[i : i + 1] for part in encoded)) for i in range(len(encoded.targets))]
+        terms = {name: torch.cat([terms[name] for terms, _ in one_by_one]) for name in one_by_one[0][0]}
+        return terms, torch.cat([maps for _, maps in one_by_one])
+
+    def _decode(self, features: Tensor, local: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Terms (n,) and maps of n windows; with the update switched on n is 1 and the memory moves on afterwards."""
-        n = len(features)
         queries = memory.as_queries(features)
-        read = memory.as_features(memory.read(queries, self.items), features).to(self.dtype)
-        predicted = self.network.decode(read, local).float()
-        error = (predicted - targets).square() / 4  # in [0, 1]: both images lie in [-1, 1]
+        error = (self._predicted(queries, features, local) - targets).square() / 4  # in [0, 1]: images are in [-1, 1]
         psnr = -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
-        distance = memory.nearest_distance(queries, self.items).view(n, -1).mean(1)
+        distance = memory.nearest_distance(queries, self.items).view(len(features), -1).mean(1)
         weights = 1 - torch.exp(-error)
         regular = (weights * error).flatten(1).sum(1) / weights.flatten(1).sum(1).clamp_min(1e-12)
         if self.gamma > 0 and float(regular) < self.gamma:
             self.items = memory.updated_items(queries, self.items, self.config.update_max)
         terms = {"psnr": psnr, "memory_distance": distance, "regular_score": regular}
-        maps = F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0].half()
-        return {name: values.cpu().double().numpy() for name, values in terms.items()}, maps.cpu().numpy()
+        return terms, F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0]
+
+    def _predicted(self, queries: Tensor, features: Tensor, local: Tensor) -> Tensor:
+        """Frames (n, colours, H, W) in [-1, 1], float32."""
+        read = memory.as_features(memory.read(queries, self.items), features).to(self.options.dtype)
+        return self.network.decode(read, local).float()
 
     @torch.inference_mode()
-    def predict(self, frames: np.ndarray, position: int = INPUTS) -> np.ndarray:
-        """The predicted fifth frame of a window; see ``Scorer.predict``."""
-        images = self._images(frames[:INPUTS]).to(self.dtype)
-        local = self.network.local_features(self.network.frame_gates(images)[:, None])
-        features = self.network.clip_encoder(images.flatten(0, 1)[None])
-        read = memory.as_features(memory.read(memory.as_queries(features), self.items), features).to(self.dtype)
-        predicted = self.network.decode(read, local)[0].float()
-        return ((predicted + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+    def predict(self, arrays: Arrays, position: int) -> np.ndarray:
+        """The predicted fifth frame of a window."""
+        images = scale_frames(torch.from_numpy(np.array(arrays["frames"][:INPUTS])).to(self.options.device))
+        local = self.network.local_features(self.network.frame_gates(images.to(self.options.dtype))[:, None])
+        features = self.network.clip_encoder(images.to(self.options.dtype).flatten(0, 1)[None])
+        return stored_frame(self._predicted(memory.as_queries(features), features, local)[0])
 
 
 def _conv(i: int, o: int, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -12,10 +12,10 @@ model of the paper's features would, and scores the ninth. Learning rate constan
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, Field
@@ -23,11 +23,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
-from vad_pipeline.clips.window import Window
+from vad_pipeline.clips.window import Stream, Window
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.features.providers import FrameFeatures
 from vad_pipeline.fitting.fit import Batch
-from vad_pipeline.models.contract import Detector, ScoredBatch, ScoringOptions
+from vad_pipeline.models.contract import Model, ScoringOptions
+from vad_pipeline.models.scorer import Complete, Scorer
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-3
 VECTOR_LENGTH = 3.0
@@ -53,11 +54,13 @@ class Config:
     clip_pool: bool = False
 
 
-class SemanticDiscriminator(Detector):
-    """Training and scoring; see ``Detector`` for the arguments. ``colours`` of the frames do not matter."""
+class SemanticDiscriminator(Model):
+    """Training and scoring; see ``Model`` for the arguments. ``colours`` of the frames do not matter."""
 
     config_class = Config
-    streams = ("features",)
+    reads = ("features",)
+    published_parameters: ClassVar[Mapping[int, float]] = {1: 0.36, 3: 0.36}
+    tiny: ClassVar[Mapping[str, Any]] = {"hidden": (8,)}
     terms: ClassVar[dict[str, Term]] = {
         "pseudo_probability": Term(
             higher_is_anomalous=True, meaning="probability of being a spatial pseudo-anomaly", bounded=True
@@ -77,6 +80,10 @@ class SemanticDiscriminator(Detector):
     @staticmethod
     def window(config: Config) -> Window:
         return POOLED if config.clip_pool else Window(1, 0)
+
+    @classmethod
+    def streams(cls, config: Config) -> dict[str, Stream]:
+        return {"features": Stream(range(cls.window(config).length), asdict(config.features))}
 
     @staticmethod
     def fusion(config: Config) -> dict[str, float]:
@@ -125,24 +132,20 @@ class SemanticDiscriminator(Detector):
         return DiscriminatorScorer(self, options)
 
 
-class DiscriminatorScorer:
+class DiscriminatorScorer(Scorer):
     """Scores a clip's frames in batches; nothing is carried from clip to clip."""
 
     def __init__(self, model: SemanticDiscriminator, options: ScoringOptions):
-        self.model, self.options = copy.deepcopy(model).to(options.device), options
-        self.window = model.window(model.config)
+        super().__init__(model.window(model.config), model.streams(model.config), options)
+        self.model = copy.deepcopy(model).to(options.device)
 
-    @torch.inference_mode()
-    def clip(self, streams: dict[str, np.ndarray]) -> Iterator[ScoredBatch]:
-        features = streams["features"]
-        scored = self.window.scored(len(features))
-        for first in range(scored.start, scored.stop, self.options.batch):
-            frames = np.arange(first, min(first + self.options.batch, scored.stop))
-            rows = frames[:, None] - self.window.target + np.arange(self.window.length)
-            vectors = torch.from_numpy(np.asarray(features[rows])).to(self.options.device)
-            probability = self.model(vectors).sigmoid().cpu().double().numpy()
-            yield ScoredBatch(frames, {"pseudo_probability": probability})
+    def per_row(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        return rows
 
-    def predict(self, frames: np.ndarray, position: int) -> np.ndarray:
-        """It expects no picture: the frame itself; see ``Scorer.predict``."""
-        return frames[position]
+    def encode(self, rows: dict[str, Tensor], complete: Complete) -> Tensor:
+        """Probabilities (n,)."""
+        windows = torch.stack([rows["features"][start : start + self.window.length] for start in complete.starts])
+        return self.model(windows).sigmoid()
+
+    def score(self, encoded: Tensor, complete: Complete) -> tuple[dict[str, Tensor], None]:
+        return {"pseudo_probability": encoded}, None

@@ -1,7 +1,7 @@
 """What one detector found: its figures and its HTML report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -37,37 +37,51 @@ TABLE_CAPTION = (
 PEAKS = 12  # clips with a picture in the report, the most anomalous ones
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Findings:
     """Everything a report shows; tables as docs/data_contracts.md has them.
 
-    ``split`` is whose clips are evaluated; ``rows`` are metrics of parts or variants of the model, shown below its own;
-    ``terms`` those of its scores.
+    Attributes:
+        system, dataset: names.
+        metrics: of the headline.
+        rows: metrics of parts or other weights, shown below it.
+        scored, trivial, labels, history: tables.
+        terms: of the scores.
+        checkpoint: of the model that pictures are of.
+        frames: those that are shown.
+        streams: what the model reads.
+        maps: error maps; clips may be missing.
+        scoring: how the model is run.
+        split: whose clips are evaluated.
+        images: the data are single images, so there are no curves.
     """
 
-    model: str
+    system: str
     dataset: str
     metrics: Mapping[str, float]
+    rows: Mapping[str, Mapping[str, float]]
     scored: pd.DataFrame
     trivial: pd.DataFrame
     labels: pd.DataFrame
+    terms: Mapping[str, Term]
     checkpoint: Checkpoint
     history: pd.DataFrame
     frames: Clips
+    streams: Mapping[str, Clips]
     maps: Clips
     scoring: Scoring
-    terms: Mapping[str, Term]
     split: str = "test"
-    rows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    images: bool = False
 
 
 def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
     """Figures of regularity, peaks, ROC, kinds of anomaly and learning curves, and the report that holds them."""
     model = build(found.checkpoint)
-    scorer = model.scorer(found.scoring.options())
+    scorer = model.scorer(found.scoring.options()) if model.has_maps else None
+    window, seen = model.window(model.config), model.streams(model.config)
     strongest = found.scored.groupby("clip")["anomaly"].max().nlargest(PEAKS).index
     chosen = found.scored[found.scored["clip"].isin(strongest)]
-    peaks = find_peaks(chosen, found.frames, found.maps, scorer, model.window(model.config))
+    peaks = find_peaks(chosen, found.frames, found.streams, found.maps, scorer, window, seen)
     baselines = trivial_metrics(found.trivial, found.labels, split=found.split) if len(found.labels) else {}
     kinds = {
         name.removeprefix("micro_auc_kind_").replace("_", " ", 1): value
@@ -75,18 +89,16 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
         if name.startswith("micro_auc_kind_")
     }
     drawn = {
-        "regularity": figures.regularity_figure(found.scored),
+        "regularity": figures.distribution_figure(found.scored)
+        if found.images
+        else figures.regularity_figure(found.scored),
         "peaks": figures.peaks_figure(peaks),
         "roc": figures.roc_figure(_roc_curves(found, baselines)),
         "kinds": figures.kinds_figure(kinds),
         "learning": figures.learning_curves_figure(found.history),
     }
     captions = {
-        "Regularity of the test clips": (
-            "Each clip's score is scaled to its own range, as the headline is: a clip without any anomaly still has a "
-            "lowest point.",
-            drawn["regularity"],
-        ),
+        **_course(found, drawn["regularity"]),
         "Most anomalous frames": (
             "The frame with the highest anomaly score of a clip, boxed where the error is strongest; what the model "
             "expected instead; and its error.",
@@ -99,14 +111,23 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
     captions["Learning curves"] = ("Mean over an epoch; held-out clips take no part in training.", drawn["learning"])
     published = published_results(dataset=found.dataset.removesuffix("_small"))
     html = render_report(
-        title=f"{found.model} on {found.dataset}",
+        title=f"{found.system} on {found.dataset}",
         facts=_facts(found),
         caption=TABLE_CAPTION,
         table=_table(found, baselines),
         figures=captions,
-        published=_own_rows(published, found.model),
+        published=_own_rows(published, found.system),
     )
     return (drawn["regularity"], drawn["peaks"], drawn["roc"], drawn["kinds"], drawn["learning"], html)
+
+
+def _course(found: Findings, drawn: Figure) -> dict[str, tuple[str, Figure]]:
+    if found.images:
+        return {"Anomaly scores of the test images": ("Scaled once over all images, as the headline is.", drawn)}
+    caption = (
+        "Each clip's score is scaled to its own range, as the headline is: a clip without any anomaly still has a "
+    )
+    return {"Regularity of the test clips": (caption + "lowest point.", drawn)}
 
 
 def _roc_curves(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[pd.DataFrame, float]]:
@@ -114,7 +135,7 @@ def _roc_curves(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -
     labelled = found.scored[found.scored["label"].notna()]
     if labelled["label"].nunique() == 2:
         table = roc_table(labelled["label"].astype(int), labelled["anomaly"])
-        curves[found.model] = (table, found.metrics["micro_auc"])
+        curves[found.system] = (table, found.metrics["micro_auc"])
         for name, metrics in baselines.items():
             terms = {name: TRIVIAL_TERMS[name]}
             part = scored_frames(found.trivial, found.labels, terms, {name: 1.0}, found.split)
@@ -127,7 +148,7 @@ def _roc_curves(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -
 
 
 def _table(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    rows = {found.model: found.metrics, **found.rows}
+    rows = {found.system: found.metrics, **found.rows}
     rows |= {name.replace("_", " "): metrics for name, metrics in baselines.items()}
     table = {}
     for name, metrics in rows.items():
@@ -141,7 +162,7 @@ def _facts(found: Findings) -> dict[str, str]:
     about, frames = found.checkpoint.about, found.checkpoint.frames
     config = ", ".join(f"{key} {value}" for key, value in found.checkpoint.config.items())
     training = about["training"]
-    part = "" if found.checkpoint.model == found.model else f" of the part {found.checkpoint.model}"
+    part = "" if found.checkpoint.model == found.system else f" of the part {found.checkpoint.model}"
     return {
         f"frames{part}": f"{frames['width']}x{frames['height']} {frames['colour']}",
         f"configuration{part}": config,

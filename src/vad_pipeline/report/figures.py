@@ -52,6 +52,23 @@ def regularity_figure(scored: pd.DataFrame, columns: int = 3) -> Figure:
     return figure
 
 
+def distribution_figure(scored: pd.DataFrame) -> Figure:
+    """How the anomaly scores of normal and abnormal images are spread.
+
+    Args:
+        scored: columns anomaly, label.
+    """
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axis = figure.subplots()
+    bins = np.linspace(scored["anomaly"].min(), scored["anomaly"].max(), 60).tolist()
+    for label, name, colour in ((0, "normal", NORMAL), (1, "abnormal", ABNORMAL)):
+        values = scored.loc[scored["label"] == label, "anomaly"]
+        axis.hist(values, bins=bins, color=colour, alpha=0.5, label=f"{name} ({len(values)})", density=len(values) > 0)
+    axis.set(xlabel="anomaly score", ylabel="density")
+    axis.legend(fontsize=8)
+    return figure
+
+
 def peaks_figure(peaks: Sequence[Peak]) -> Figure:
     """The most anomalous frame of each clip: frame with a red box on the strongest region, prediction, error map."""
     rows = max(1, len(peaks))

@@ -1,9 +1,8 @@
-"""Training of any detector on normal clips: held-out clips, calibration, finished work reused."""
+"""Training of any model on normal clips: held-out clips, calibration, finished work reused."""
 
-import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,52 @@ from lightning.pytorch.callbacks import Callback
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
-from vad_pipeline.anomalies import patch, pseudo_windows, skip_frame
-from vad_pipeline.anomalies.pseudo_windows import NumberedSampler, PseudoWindows
-from vad_pipeline.clips.clip import Clips, split_held_out
+from vad_pipeline.anomalies.patch import read_intruders
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
+from vad_pipeline.clips.held_out import split_held_out
 from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.evaluation.normality import quantiles
 from vad_pipeline.fitting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from vad_pipeline.fitting.devices import TrainingError, device_check, device_of
-from vad_pipeline.fitting.fit import PLACE, RESUME, FitSettings, Trained, fit
-from vad_pipeline.fitting.windows import Windows, leading, ordered_loader, training_loader
-from vad_pipeline.flow import textures
-from vad_pipeline.models import MODELS
+from vad_pipeline.fitting.devices import TrainingError, device_check, device_of, torch_threads
+from vad_pipeline.fitting.fit import PLACE, RESUME, FitSettings, Fitted, Trained, fit
+from vad_pipeline.fitting.loaders import ordered_loader, training_loader
+from vad_pipeline.fitting.one_pass import fit_in_one_pass
 from vad_pipeline.models.build import build
 from vad_pipeline.models.code import model_sources
-from vad_pipeline.models.contract import ScoringOptions
+from vad_pipeline.models.contract import Model
+from vad_pipeline.models.scorer import ScoringOptions
+from vad_pipeline.models.systems import model_class
+
+Streams = Mapping[str, Clips]
 
 
 @typed(frozen=True, config=ConfigDict(extra="forbid"))
 class Training(FitSettings):
-    """How a detector is trained; defaults are the MNAD family's (spec 1.5). See ``FitSettings`` for the rest.
+    """How a model is trained; defaults are the MNAD family's (spec 1.5). See ``FitSettings`` for the rest.
 
     Attributes:
-        batch_size: windows per step.
+        batch_size: items per step.
         window_stride: frames between the starts of two windows.
-        held_out: share of the training clips kept for validation curves and calibration.
+        held_out: share of the training clips kept for validation curves and calibration; of a single clip its end.
     """
 
     batch_size: int = Field(default=8, ge=1)
     window_stride: int = Field(default=1, ge=1)
     held_out: float = Field(default=0.1, ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint says of the data, so that the model can be run on other videos.
+
+    Attributes:
+        dataset: its name.
+        streams: what is read beside frames of the model's size -> how it was made.
+    """
+
+    dataset: str = ""
+    streams: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -53,15 +69,16 @@ def train(
     size: FrameSize,
     training: Training,
     seed: int,
-    streams: Mapping[str, Clips],
+    streams: Streams,
     folder: Path,
     callbacks: Sequence[Callback] = (),
-    pseudo: Clips | None = None,
+    stored: Clips | None = None,
+    origin: Origin | None = None,
 ) -> Trained:
     """Train a model on normal clips, or return it where that was done before.
 
     Args:
-        name: of the model in the registry.
+        name: of the model.
         config: its configuration.
         size: of the frames.
         training: how.
@@ -69,44 +86,90 @@ def train(
         streams: stream -> clips; those of the ``train`` split are used.
         folder: working directory; one folder in it belongs to one combination of all of the above, code included.
         callbacks: further Lightning callbacks.
-        pseudo: runs of pseudo-anomalous frames, for models that train on stored ones; those of held-out clips are not
-            used.
+        stored: runs of pseudo-anomalous rows, for configurations that train on stored ones; those of held-out clips are
+            not used.
+        origin: for the checkpoint.
 
     Raises:
-        TrainingError: no training clips, no such device, no pseudo-anomalies where they are needed, or the loss became
-            NaN.
+        TrainingError: no training clips, no such device, no pseudo-anomalies where they are needed, a stream that the
+            configuration reads is missing, or the loss became NaN.
         CheckpointError: what an interrupted training left is damaged.
         WindowError: a clip is shorter than the window.
     """
     device_check(training.accelerator)
-    streams = {stream: streams[stream].split("train") for stream in MODELS[name].streams}
-    if not streams[leading(streams)]:
-        raise TrainingError(f"{name}: no training clips; the raw data need clips of normal footage in the train split")
-    multiple = MODELS[name].size_multiple
-    if size.height % multiple or size.width % multiple:
-        raise TrainingError(
-            f"{name}: frames of {size.width}x{size.height}; it halves them several times, so set `frames` in its "
-            f"parameters to a height and a width that are multiples of {multiple}"
-        )
-    kind = MODELS[name].pseudo_anomalies(config)
-    if kind is None or kind.source != "stored":
-        pseudo = None
-    elif not pseudo:
-        raise TrainingError(
-            f"{name}: it is to train on stored pseudo-anomalies, and this pipeline has none; "
-            "`kedro run --pipelines=pseudo_anomalies_ablation` trains on them, or choose another kind"
-        )
-    fitted, held_out = _split_streams(streams, training.held_out)
-    folder = folder / training_fingerprint(name, config, size, training, seed, streams, pseudo)
+    model = model_class(name)
+    streams = _training_streams(model, name, config, streams)
+    _check_size(model, name, size)
+    stored = _stored(model, name, config, stored)
+    fitted, held_out = split_held_out(streams, training.held_out, model.window(config).length)
+    folder = folder / training_fingerprint(name, config, size, training, seed, streams, stored)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):  # of two runs that want the same training, the second waits and takes the result
         finished = folder / "finished.safetensors"
         reused = finished.exists()
         if not reused:
-            _train(name, config, size, training, seed, fitted, held_out, pseudo, folder, callbacks)
+            _train(name, config, size, training, seed, fitted, held_out, stored, folder, callbacks)
             (folder / RESUME).unlink(missing_ok=True)
-    checkpoint = _calibrated(read_checkpoint(finished), config, held_out, training)
+        checkpoint = _calibrated(name, config, held_out, training, folder)
+    origin = origin or Origin()
+    about = checkpoint.about | {"dataset": origin.dataset}
+    checkpoint = replace(checkpoint, about=about, streams=dict(origin.streams))
     return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused)
+
+
+def training_fingerprint(
+    name: str,
+    config: Any,
+    size: FrameSize,
+    training: Training,
+    seed: int,
+    streams: Streams,
+    stored: Clips | None = None,
+) -> str:
+    """What a training depends on: parameters, data, pretrained files, the code of the model, torch."""
+    model = model_class(name)
+    settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
+    own = {k: v for k, v in asdict(config).items() if k not in model.scoring_only | model.fusing_only}
+    parts = [name, json.dumps([own, asdict(size), settings, seed], sort_keys=True)]
+    parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
+    parts += [f"pseudo:{run}:{c.fingerprint}" for run, c in (stored or {}).items()]
+    pseudo, files = model.pseudo_anomalies(config), list(model.pretrained(config))
+    if pseudo is not None and pseudo.source == "patch" and pseudo.intruders:
+        files += read_intruders(Path(pseudo.intruders))
+    if files:
+        parts.append(files_fingerprint(files, content=True))
+    return fingerprint(*parts, *model_sources(model), torch.__version__)
+
+
+def _training_streams(model: type[Model], name: str, config: Any, streams: Streams) -> dict[str, Clips]:
+    reads = model.streams(config)
+    if missing := [stream for stream in reads if stream not in streams or not streams[stream]]:
+        raise TrainingError(f"{name}: it reads {missing[0]}, of which there are none; run its whole pipeline")
+    chosen = {stream: streams[stream].split("train") for stream in reads}
+    if not all(chosen.values()):
+        raise TrainingError(f"{name}: no training clips; the raw data need clips of normal footage in the train split")
+    return chosen
+
+
+def _check_size(model: type[Model], name: str, size: FrameSize) -> None:
+    multiple = model.size_multiple
+    if size.height % multiple or size.width % multiple:
+        raise TrainingError(
+            f"{name}: frames of {size.width}x{size.height}; it halves them several times, so set `frames` in its "
+            f"parameters to a height and a width that are multiples of {multiple}"
+        )
+
+
+def _stored(model: type[Model], name: str, config: Any, stored: Clips | None) -> Clips | None:
+    pseudo = model.pseudo_anomalies(config)
+    if pseudo is None or pseudo.source != "stored":
+        return None
+    if not stored:
+        raise TrainingError(
+            f"{name}: it is to train on stored pseudo-anomalies, and this pipeline has none; "
+            "`kedro run --pipelines=pseudo_anomalies_ablation` trains on them, or choose another kind"
+        )
+    return stored
 
 
 def _train(
@@ -115,27 +178,27 @@ def _train(
     size: FrameSize,
     training: Training,
     seed: int,
-    fitted: Mapping[str, Clips],
-    held_out: Mapping[str, Clips],
-    pseudo: Clips | None,
+    fitted: Streams,
+    held_out: Streams,
+    stored: Clips | None,
     folder: Path,
     callbacks: Sequence[Callback],
 ) -> None:
     """Fit the model and leave ``history.parquet`` and ``finished.safetensors`` in the folder."""
     lightning.seed_everything(seed, verbose=False)
-    model = MODELS[name](config, colours=size.channels, learning_rate=training.learning_rate, epochs=training.epochs)  # type: ignore[call-arg]
-    window, kind = model.window(config), model.pseudo_anomalies(config)
-    loaders: dict[str, Any] = {}
-    if kind is None:
-        normal = Windows(fitted, window.length, training.window_stride)
-        loaders["train_dataloaders"] = training_loader(normal, training.batch_size, seed)
+    model = model_class(name)(
+        config, colours=size.channels, learning_rate=training.learning_rate, epochs=training.epochs
+    )
+    model.initialise()
+    if model.learns_in_one_pass:
+        result = _learn(name, model, training, seed, fitted, folder)
     else:
-        mixed = PseudoWindows(fitted, window.length, training.window_stride, kind, pseudo, seed)
-        loaders["train_dataloaders"] = training_loader(mixed, training.batch_size, seed, NumberedSampler)
-    if held_out[leading(held_out)]:
-        windows = Windows(held_out, window.length, training.window_stride)
-        loaders["val_dataloaders"] = ordered_loader(windows, training.batch_size)
-    result = fit(name, model, loaders, training, seed, folder, callbacks)
+        items = model.dataset(fitted, training.window_stride, seed, stored)
+        loaders: dict[str, Any] = {"train_dataloaders": training_loader(items, training.batch_size, seed)}
+        if any(held_out.values()):
+            measured = model.held_out_dataset(held_out, training.window_stride)
+            loaders["val_dataloaders"] = ordered_loader(measured, training.batch_size)
+        result = fit(name, model, loaders, training, seed, folder, callbacks)
     clips = [clip for split in (fitted, held_out) for stream in split.values() for clip in stream.values()]
     checkpoint = Checkpoint(
         model=name,
@@ -145,7 +208,7 @@ def _train(
             "seed": seed,
             "training": asdict(training),
             "data": fingerprint(*sorted(clip.fingerprint for clip in clips)),
-            "held_out": list(held_out[leading(held_out)]),
+            "held_out": list(next(iter(held_out.values()))),
             "seconds": round(result.seconds, 1),
             "torch": torch.__version__,
         },
@@ -155,43 +218,45 @@ def _train(
     write_checkpoint(checkpoint, folder / "finished.safetensors")
 
 
-def training_fingerprint(
-    name: str,
-    config: Any,
-    size: FrameSize,
-    training: Training,
-    seed: int,
-    streams: Mapping[str, Clips],
-    pseudo: Clips | None = None,
-) -> str:
-    """What a training depends on: parameters, data, the code of the model and its layers, torch."""
-    settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
-    model = {k: v for k, v in asdict(config).items() if k not in MODELS[name].scoring_only}
-    parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
-    parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
-    parts += [f"pseudo:{run}:{c.fingerprint}" for run, c in (pseudo or {}).items()]
-    if kind := MODELS[name].pseudo_anomalies(config):
-        parts += [inspect.getsource(module) for module in (pseudo_windows, patch, skip_frame, textures)]
-        if kind.source == "patch" and kind.intruders:
-            parts.append(files_fingerprint(patch.read_intruders(Path(kind.intruders)), content=True))
-    return fingerprint(*parts, *model_sources(MODELS[name]), torch.__version__)
+def _learn(name: str, model: Model, training: Training, seed: int, fitted: Streams, folder: Path) -> Fitted:
+    """One pass over the clips."""
+    model.to(device_of(training.accelerator))
+
+    def opened(clip: str) -> dict[str, np.ndarray]:
+        return {stream: clips[clip].array() for stream, clips in fitted.items()}
+
+    clips = {clip: lambda clip=clip: opened(clip) for clip in next(iter(fitted.values()))}  # type: ignore[misc]
+    with torch_threads(training.threads), torch.no_grad():
+        return fit_in_one_pass(name, model, model.learn, clips, seed, folder)
 
 
-def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips], training: Training) -> Checkpoint:
-    """The trained weights under a configuration that may differ in what only scoring reads, and calibrated for it."""
-    model = build(replace(trained, config=asdict(config)))
-    model.calibrate(lambda: _arrays(held_out), ScoringOptions(device_of(training.accelerator)))
-    return replace(trained, config=asdict(config), state=model.state_dict())
+def _calibrated(name: str, config: Any, held_out: Streams, training: Training, folder: Path) -> Checkpoint:
+    """The trained weights under a configuration that may differ in what training does not read, calibrated for it.
+
+    What calibration changed, and the normaliser, are kept: the same configuration is calibrated once.
+    """
+    trained = read_checkpoint(folder / "finished.safetensors")
+    chosen = {field: getattr(config, field) for field in sorted(model_class(name).scoring_only)}
+    path = folder / f"calibrated_{fingerprint(json.dumps(chosen, default=str))}.safetensors"
+    if not path.exists():
+        model = build(replace(trained, config=asdict(config)))
+        options = ScoringOptions(device_of(training.accelerator))
+        with torch_threads(training.threads):
+            model.calibrate(lambda: _arrays(held_out), options)
+            found = quantiles(_held_out_terms(model, held_out, options))
+        changed = {k: v for k, v in model.state_dict().items() if not torch.equal(v.cpu(), trained.state[k])}
+        write_checkpoint(replace(trained, config=asdict(config), state=changed, normaliser=found), path)
+    calibrated = read_checkpoint(path)
+    return replace(calibrated, config=asdict(config), state=trained.state | calibrated.state)
 
 
-def _split_streams(streams: Mapping[str, Clips], share: float) -> tuple[dict[str, Clips], dict[str, Clips]]:
-    _, held = split_held_out(streams[leading(streams)], share)
-    return (
-        {name: Clips({c: clips[c] for c in clips if c not in held}) for name, clips in streams.items()},
-        {name: Clips({c: clips[c] for c in clips if c in held}) for name, clips in streams.items()},
-    )
+def _held_out_terms(model: Model, held_out: Streams, options: ScoringOptions) -> dict[str, np.ndarray]:
+    """Raw terms of all held-out frames."""
+    scorer = model.scorer(options)
+    batches = [batch.terms for arrays in _arrays(held_out) for batch in scorer.clip(arrays)]
+    return {term: np.concatenate([batch[term] for batch in batches]) for term in model.terms} if batches else {}
 
 
-def _arrays(streams: Mapping[str, Clips]) -> Iterator[dict[str, np.ndarray]]:
-    for clip in streams[leading(streams)]:
+def _arrays(streams: Streams) -> Iterator[dict[str, np.ndarray]]:
+    for clip in next(iter(streams.values())):
         yield {name: clips[clip].array() for name, clips in streams.items()}

@@ -28,3 +28,12 @@ _SCALED = (np.arange(256) / 127.5 - 1).astype(np.float32)
 def _rows(pixels: np.ndarray) -> np.ndarray:
     """Pixels (..., H, W, C) as one picture (N, W * C) in the same memory, which OpenCV shares among its threads."""
     return pixels.reshape(-1, pixels.shape[-1] * pixels.shape[-2])
+
+
+def stored_frame(image: torch.Tensor) -> np.ndarray:
+    """An image (C, H, W) in [-1, 1] as frames are stored, uint8 (H, W, C): the inverse of ``scale_frames``.
+
+    >>> stored_frame(torch.tensor([[[-1.0, 1.0]]])).tolist()
+    [[[0], [255]]]
+    """
+    return ((image + 1) * 127.5).round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()

@@ -1,6 +1,5 @@
-"""Nodes that every detector's pipeline has; each is made for one model, whose typed configuration Kedro then checks."""
+"""Nodes that every system's pipeline has; what depends on the system is bound to them (``pipelines/bound.py``)."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +7,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.held_out import with_parts
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import FrameSize, resize_jobs
-from vad_pipeline.evaluation.evaluate import evaluate, oracle_metrics, oracle_wanted, scored_frames
-from vad_pipeline.evaluation.terms import Term
+from vad_pipeline.evaluation.fusion import join_scores
+from vad_pipeline.evaluation.measure import Protocol, measure
 from vad_pipeline.fitting.checkpoint import Checkpoint
-from vad_pipeline.fitting.windows import leading
-from vad_pipeline.models import MODELS
-from vad_pipeline.models.build import build
+from vad_pipeline.flow.flownet_flow import FlowNetFlow
+from vad_pipeline.flow.tvl1 import TVL1
+from vad_pipeline.models.build import build, configuration
+from vad_pipeline.models.systems import SYSTEMS, model_class, rows_of, terms_of
 from vad_pipeline.report.detector_report import Findings, draw_report
 from vad_pipeline.scoring.score import Scoring, score_clips
-from vad_pipeline.scoring.trivial_baselines import trivial_scores
+from vad_pipeline.scoring.trivial_baselines import trivial_metrics, trivial_scores
 from vad_pipeline.tracking import live_curves
-from vad_pipeline.training.train import Training, train
+from vad_pipeline.training.streams import described_jobs, flow_jobs, recipes_of
+from vad_pipeline.training.train import Origin, Training, train
 
 
 def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
@@ -28,70 +30,94 @@ def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
     return resize_jobs(native_frames, size)
 
 
-def train_node(model: str, namespace: str) -> Callable[..., Any]:
-    """The node function that trains ``model`` in a namespace."""
-
-    def train_detector(
-        config: Any,
-        size: FrameSize,
-        training: Training,
-        seed: int,
-        working_directory: Path,
-        pseudo: Clips | None = None,
-        **streams: Clips,
-    ) -> tuple[Checkpoint, pd.DataFrame]:
-        """Train on normal clips, or take the result where that was done before; checkpoint and history."""
-        curves = live_curves(namespace)
-        callbacks = [curves] if curves else []
-        trained = train(model, config, size, training, seed, streams, working_directory, callbacks, pseudo)
-        return trained.checkpoint, trained.history
-
-    # Kedro builds the typed configuration from this annotation; functools.partial would lose it
-    train_detector.__annotations__["config"] = MODELS[model].config_class
-    return train_detector
+def estimate_flow(model: str, frames: Clips, config: Any, tvl1: TVL1, flownet: FlowNetFlow) -> dict[str, ClipJob]:
+    """Flow of the model's frames, float16 (T-1, H, W, 2); no clips where its configuration reads none."""
+    recipe = recipes_of(model_class(model).streams(config), tvl1, flownet).get("flow")
+    return {} if recipe is None else flow_jobs(frames, recipe)
 
 
-def score_node(model: str) -> Callable[..., Any]:
-    """The node function that scores with ``model``."""
-
-    def score_frames(
-        checkpoint: Checkpoint,
-        config: Any,
-        size: FrameSize,
-        scoring: Scoring,
-        split: str,
-        working_directory: Path,
-        **streams: Clips,
-    ) -> Any:
-        """Raw terms per frame of the clips to evaluate and of the held-out normal ones, and error maps, if any."""
-        checkpoint.check_against(config, size)
-        clips = streams[leading(streams)]
-        held_out = [clip for clip in checkpoint.about["held_out"] if clip in clips]
-        groups = [group for group in (list(clips.split(split)), held_out) if group]
-        scores, maps = score_clips(build(checkpoint), streams, scoring, groups, working_directory)
-        return (scores, maps) if MODELS[model].has_maps else scores
-
-    score_frames.__annotations__["config"] = MODELS[model].config_class
-    return score_frames
+def describe_frames(model: str, frames: Clips, config: Any, scoring: Scoring) -> dict[str, ClipJob]:
+    """Features of native frames, float16 (T, dimension); no clips where its configuration reads none."""
+    stream = model_class(model).streams(config).get("features")
+    return {} if stream is None else described_jobs(frames, stream.recipe, scoring.options().device)
 
 
-def evaluate_node(model: str) -> Callable[..., Any]:
-    """The node function that evaluates ``model``."""
+def train_model(
+    model: str,
+    namespace: str,
+    config: Any,
+    size: FrameSize,
+    training: Training,
+    seed: int,
+    working_directory: Path,
+    dataset: str,
+    tvl1: TVL1 | None = None,
+    flownet: FlowNetFlow | None = None,
+    stored: Clips | None = None,
+    **streams: Clips,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Train on normal clips, or take the result where that was done before; checkpoint and history."""
+    curves = live_curves(namespace)
+    origin = Origin(dataset, recipes_of(model_class(model).streams(config), tvl1, flownet))
+    callbacks = [curves] if curves else []
+    trained = train(model, config, size, training, seed, streams, working_directory, callbacks, stored, origin)
+    return trained.checkpoint, trained.history
 
-    def evaluate_scores(
-        scores: pd.DataFrame, labels: pd.DataFrame, frames: Clips, config: Any, seed: int, protocol: str, split: str
-    ) -> tuple[dict[str, float], pd.DataFrame]:
-        """Metrics under the headline protocol and beside it; and the regularity of every scored frame."""
-        kind = MODELS[model]
-        weights = kind.fusion(config)
-        lengths = {clip: len(stored) for clip, stored in frames.items()}
-        metrics = evaluate(scores, labels, kind.terms, weights, seed, split, lengths)
-        if oracle_wanted(protocol):
-            metrics |= oracle_metrics(scores, labels, kind.terms, weights, split)
-        return metrics, scored_frames(scores, labels, kind.terms, weights, split)
 
-    evaluate_scores.__annotations__["config"] = MODELS[model].config_class
-    return evaluate_scores
+def score_frames(
+    model: str,
+    checkpoint: Checkpoint,
+    config: Any,
+    size: FrameSize,
+    scoring: Scoring,
+    split: str,
+    working_directory: Path,
+    **streams: Clips,
+) -> Any:
+    """Raw terms per frame of the clips to evaluate and of the held-out normal ones, and error maps, if any."""
+    checkpoint.check_against(config, size)
+    held_out = checkpoint.about["held_out"]
+    clips = with_parts({name: streams[name] for name in model_class(model).streams(config)}, held_out)
+    present = next(iter(clips.values()))
+    groups = [group for group in (list(present.split(split)), [c for c in held_out if c in present]) if group]
+    scores, maps = score_clips(build(checkpoint), clips, scoring, groups, working_directory)
+    return (scores, maps) if model_class(model).has_maps else scores
+
+
+def fuse_scores(*scores: pd.DataFrame) -> pd.DataFrame:
+    """Raw terms of the frames that all parts score."""
+    return join_scores(scores)
+
+
+def evaluate_system(
+    system: str,
+    scores: pd.DataFrame,
+    labels: pd.DataFrame,
+    trivial: pd.DataFrame,
+    native_frames: Clips,
+    seed: int,
+    protocol: str,
+    split: str,
+    dataset: str,
+    images: bool,
+    *checkpoints: Checkpoint,
+) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame, dict[str, dict[str, float]]]:
+    """Metrics under the headline protocol and beside it, the table, every frame's regularity, further rows' metrics."""
+    declared = SYSTEMS[system]
+    normaliser = {term: values for checkpoint in checkpoints for term, values in checkpoint.normaliser.items()}
+    measured = measure(
+        scores,
+        labels,
+        terms_of(declared),
+        rows_of(declared, configuration(checkpoints[0])),
+        Protocol(protocol, split, seed, images),
+        dataset,
+        {clip: len(stored) for clip, stored in native_frames.items()},
+        trivial_metrics(trivial, labels, split=split) if len(labels) else {},
+        checkpoints[0].about["held_out"],
+        normaliser,
+    )
+    return measured.metrics, measured.table, measured.scored, measured.others
 
 
 def score_trivial_baselines(native_frames: Clips, split: str) -> pd.DataFrame:
@@ -106,28 +132,44 @@ def score_trivial_baselines(native_frames: Clips, split: str) -> pd.DataFrame:
     return trivial_scores(native_frames, split)
 
 
-def report_node(name: str, terms: Mapping[str, Term]) -> Callable[..., Any]:
-    """The node function that draws what a detector found, whose scores have ``terms``."""
+def report_findings(
+    system: str,
+    metrics: dict[str, float],
+    rows: dict[str, dict[str, float]],
+    scored: pd.DataFrame,
+    trivial: pd.DataFrame,
+    labels: pd.DataFrame,
+    checkpoint: Checkpoint,
+    history: pd.DataFrame,
+    shown_frames: Clips,
+    scoring: Scoring,
+    dataset: str,
+    split: str,
+    images: bool,
+    maps: Clips | None = None,
+    **streams: Clips,
+) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
+    """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them.
 
-    def report_findings(
-        metrics: dict[str, float],
-        scored: pd.DataFrame,
-        trivial: pd.DataFrame,
-        labels: pd.DataFrame,
-        checkpoint: Checkpoint,
-        history: pd.DataFrame,
-        frames: Clips,
-        maps: Clips,
-        scoring: Scoring,
-        dataset: str,
-        split: str,
-        parts: dict[str, dict[str, float]] | None = None,
-    ) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
-        """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them.
-
-        Of a fused detector, ``parts`` are the metrics of its parts and of other weights; pictures are of one part.
-        """
-        found = (metrics, scored, trivial, labels, checkpoint, history, frames, maps, scoring, terms, split)
-        return draw_report(Findings(name, dataset, *found, parts or {}))
-
-    return report_findings
+    Of a fused system, ``rows`` are the metrics of its parts and of other weights; pictures are of one part.
+    """
+    return draw_report(
+        Findings(
+            system=system,
+            dataset=dataset,
+            metrics=metrics,
+            rows=rows,
+            scored=scored,
+            trivial=trivial,
+            labels=labels,
+            terms=terms_of(SYSTEMS[system]),
+            checkpoint=checkpoint,
+            history=history,
+            frames=shown_frames,
+            streams=streams,
+            maps=maps if maps is not None else Clips({}),
+            scoring=scoring,
+            split=split,
+            images=images,
+        )
+    )

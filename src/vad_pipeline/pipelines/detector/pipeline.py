@@ -1,83 +1,123 @@
-"""One detector from frames to metrics: the pipeline that every registered model gets, in a namespace of its own."""
-
-from collections.abc import Mapping
+"""One system from frames to metrics: the pipeline that every system gets, made of what its models declare."""
 
 from kedro.pipeline import Node, Pipeline
 
-from vad_pipeline.models import MODELS
+from vad_pipeline.models.system import System
+from vad_pipeline.models.systems import SYSTEMS, model_class, pictured_part
+from vad_pipeline.pipelines.bound import bound
 from vad_pipeline.pipelines.detector import nodes
 
-
-def create_pipeline(model: str) -> Pipeline:
-    """Resize, train, score and evaluate one model; its datasets and parameters are called ``<model>.<name>``."""
-    steps = [
-        Node(nodes.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames"),
-        *train_and_score(model, model, {"frames": "frames"}),
-        Node(
-            nodes.evaluate_node(model),
-            ["scores", "labels", "frames", "params:model", "params:seed", "params:protocol", "params:eval_split"],
-            ["metrics", "scored_frames"],
-            name="evaluate",
-        ),
-        Node(
-            nodes.report_node(model, MODELS[model].terms),
-            [
-                "metrics",
-                "scored_frames",
-                "trivial_scores",
-                "labels",
-                "checkpoint",
-                "history",
-                "frames",
-                "maps",
-                "params:scoring",
-                "params:dataset",
-                "params:eval_split",
-            ],
-            ["regularity_figure", "peaks_figure", "roc_figure", "kinds_figure", "learning_curves_figure", "report"],
-            name="report",
-        ),
-    ]
-    return trivial_baselines() + Pipeline(
-        steps,
-        inputs={"native_frames": "frames", "labels": "labels", "trivial_scores": "trivial_scores"},
-        parameters={"params:seed", "params:dataset", "params:protocol", "params:eval_split"},
-        namespace=model,
-    )
+RUN = ("seed", "dataset", "protocol", "eval_split", "images")  # parameters that all namespaces share
+SHARED = {f"params:{name}": f"params:{name}" for name in RUN} | {
+    f"params:{estimator}": f"params:optical_flow.{estimator}" for estimator in ("tvl1", "flownet")
+}
+FIGURES = ("regularity", "peaks", "roc", "kinds", "learning_curves")
 
 
-def train_and_score(
-    model: str, namespace: str, streams: Mapping[str, str], pseudo: str | None = None, size: str = "params:frames"
-) -> list[Node]:
-    """Nodes from clips to raw terms.
+def create_pipeline(name: str) -> Pipeline:
+    """Make streams, train and score each part, fuse them, evaluate and report.
 
-    Args:
-        model: name in the registry.
-        namespace: that the nodes will get.
-        streams: stream -> dataset.
-        pseudo: dataset of pseudo-anomalies of the stream that they replace.
-        size: parameter that says the frames' size.
+    Data sets and parameters are called ``<system>.<name>``, of a system of several parts ``<system>.<part>.<name>``.
     """
-    shared = {"config": "params:model", "size": size, "working_directory": "working_directory"}
-    learns = {**shared, "training": "params:training", "seed": "params:seed", **streams}
-    if pseudo:
-        learns["pseudo"] = pseudo
-    scored = ["scores", "maps"] if MODELS[model].has_maps else ["scores"]
-    return [
-        Node(nodes.train_node(model, namespace), learns, ["checkpoint", "history"], name="train"),
+    system = SYSTEMS[name]
+    parts = sum((part_pipeline(system, part) for part in system.parts), Pipeline([]))
+    return trivial_baselines() + parts + _joined(system)
+
+
+def part_pipeline(system: System, part: str) -> Pipeline:
+    """One part, from native frames to raw terms."""
+    declared, namespace = system.parts[part], system.namespace(part)
+    model = model_class(declared.model)
+    inputs = {"native_frames": "frames"}
+    steps = stream_nodes(declared.model)
+    learns = {
+        "config": "params:model",
+        "size": "params:frames",
+        "training": "params:training",
+        "seed": "params:seed",
+        "working_directory": "working_directory",
+        "dataset": "params:dataset",
+        **({"tvl1": "params:tvl1", "flownet": "params:flownet"} if "flow" in model.reads else {}),
+        **{stream: stream for stream in model.reads},
+    }
+    if declared.pseudo:
+        inputs["pseudo_native"] = declared.pseudo
+        made, learns["stored"] = pseudo_nodes(declared.model)
+        steps += made
+    steps += [
         Node(
-            nodes.score_node(model),
+            bound(nodes.train_model, declared.model, namespace, config=model.config_class),
+            learns,
+            ["checkpoint", "history"],
+            name="train",
+        ),
+        Node(
+            bound(nodes.score_frames, declared.model, config=model.config_class),
             {
-                **shared,
                 "checkpoint": "checkpoint",
+                "config": "params:model",
+                "size": "params:frames",
                 "scoring": "params:scoring",
                 "split": "params:eval_split",
-                **streams,
+                "working_directory": "working_directory",
+                **{stream: stream for stream in model.reads},
             },
-            scored if len(scored) > 1 else scored[0],
+            ["scores", "maps"] if model.has_maps else "scores",
             name="score",
         ),
     ]
+    return in_namespace(steps, namespace, inputs, declared.size)
+
+
+def stream_nodes(model: str) -> list[Node]:
+    """Nodes that make what a model reads of ``native_frames``, by the names of the streams."""
+    kind = model_class(model)
+    steps = []
+    if {"frames", "flow"} & set(kind.reads):
+        steps += [Node(nodes.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames")]
+    if "flow" in kind.reads:
+        estimate = bound(nodes.estimate_flow, model, config=kind.config_class)
+        reads = ["frames", "params:model", "params:tvl1", "params:flownet"]
+        steps += [Node(estimate, reads, "flow", name="estimate_flow")]
+    if "features" in kind.reads:
+        describe = bound(nodes.describe_frames, model, config=kind.config_class)
+        reads = ["native_frames", "params:model", "params:scoring"]
+        steps += [Node(describe, reads, "features", name="describe_frames")]
+    return steps
+
+
+def pseudo_nodes(model: str) -> tuple[list[Node], str]:
+    """Nodes that bring ``pseudo_native`` to the stream that pseudo-anomalies replace, and the data set to train on."""
+    kind = model_class(model)
+    stream = kind.reads[0]
+    if stream == "frames":
+        reads = ["pseudo_native", "params:frames"]
+        return [Node(nodes.resize_frames, reads, "pseudo_frames", name="resize_pseudo_frames")], "pseudo_frames"
+    if stream == "features":
+        describe = bound(nodes.describe_frames, model, config=kind.config_class)
+        reads = ["pseudo_native", "params:model", "params:scoring"]
+        return [Node(describe, reads, "pseudo_features", name="describe_pseudo_frames")], "pseudo_features"
+    return [], "pseudo_native"
+
+
+def in_namespace(steps: list[Node], namespace: str, inputs: dict[str, str], size: str = "") -> Pipeline:
+    """Nodes in a namespace, with the parameters that all share.
+
+    Args:
+        steps: nodes.
+        namespace: of their data sets and parameters.
+        inputs: data sets and parameters that come from outside.
+        size: section of the parameters whose ``frames`` say the size of frames; empty for the namespace's own.
+    """
+    parameters = SHARED | ({"params:frames": f"params:{size}.frames"} if size else {})
+    read = {name for step in steps for name in step.inputs}
+    outside = {name: source for name, source in (parameters | inputs).items() if name in read}
+    return Pipeline(
+        steps,
+        inputs={name: source for name, source in outside.items() if not name.startswith("params:")},
+        parameters={name: source for name, source in outside.items() if name.startswith("params:")},
+        namespace=namespace,
+    )
 
 
 def trivial_baselines() -> Pipeline:
@@ -85,3 +125,55 @@ def trivial_baselines() -> Pipeline:
     reads = ["frames", "params:eval_split"]
     node = Node(nodes.score_trivial_baselines, reads, "trivial_scores", name="score_trivial_baselines")
     return Pipeline([node])
+
+
+def _joined(system: System) -> Pipeline:
+    """From the parts' raw terms to metrics and report."""
+    inputs = {"native_frames": "frames", "labels": "labels", "trivial_scores": "trivial_scores"}
+    steps = []
+    if system.fused:
+        inputs |= {f"{part}_scores": f"{system.namespace(part)}.scores" for part in system.parts}
+        inputs |= {f"{part}_checkpoint": f"{system.namespace(part)}.checkpoint" for part in system.parts}
+        steps += [Node(nodes.fuse_scores, [f"{part}_scores" for part in system.parts], "scores", name="fuse")]
+    checkpoints = [f"{part}_checkpoint" if part else "checkpoint" for part in system.parts]
+    evaluated = ["scores", "labels", "trivial_scores", "native_frames"]
+    evaluated += [f"params:{name}" for name in ("seed", "protocol", "eval_split", "dataset", "images")]
+    steps += [
+        Node(
+            bound(nodes.evaluate_system, system.name),
+            [*evaluated, *checkpoints],
+            ["metrics", "table", "scored_frames", "rows"],
+            name="evaluate",
+        ),
+        _report_node(system, inputs),
+    ]
+    return in_namespace(steps, system.name, inputs)
+
+
+def _report_node(system: System, inputs: dict[str, str]) -> Node:
+    """The report; what it shows of the pictured part is added to ``inputs`` where that has a namespace of its own."""
+    part = pictured_part(system)
+    model = model_class(system.parts[part].model)
+    names = ["checkpoint", "history", *model.reads, *(["maps"] if model.has_maps else [])]
+    of_part = {name: f"{part}_{name}" if part else name for name in names}
+    if part:
+        inputs |= {inner: f"{system.namespace(part)}.{name}" for name, inner in of_part.items()}
+        inputs["params:scoring"] = f"params:{system.namespace(part)}.scoring"
+    return Node(
+        bound(nodes.report_findings, system.name),
+        {
+            "metrics": "metrics",
+            "rows": "rows",
+            "scored": "scored_frames",
+            "trivial": "trivial_scores",
+            "labels": "labels",
+            "shown_frames": of_part.get("frames", "native_frames"),
+            "scoring": "params:scoring",
+            "dataset": "params:dataset",
+            "split": "params:eval_split",
+            "images": "params:images",
+            **of_part,
+        },
+        [*(f"{figure}_figure" for figure in FIGURES), "report"],
+        name="report",
+    )

@@ -2,60 +2,61 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from vad_pipeline.experiments.experiments import Experiment
-from vad_pipeline.pipelines.detector import nodes as detector
-from vad_pipeline.pipelines.detector.pipeline import trivial_baselines
+from vad_pipeline.experiments.experiments import EXPERIMENTS, Experiment, Row
+from vad_pipeline.models.system import ONLY
+from vad_pipeline.models.systems import SYSTEMS, model_class
+from vad_pipeline.pipelines.bound import bound
+from vad_pipeline.pipelines.detector.pipeline import in_namespace, pseudo_nodes, stream_nodes, trivial_baselines
 from vad_pipeline.pipelines.experiment import nodes
 
 
-def create_pipeline(experiment: Experiment) -> Pipeline:
+def create_pipeline(name: str) -> Pipeline:
     """Everything from frames to the experiment's table."""
-    whole = trivial_baselines()
-    models = sorted({row.model for row in experiment.rows if not row.colour})
-    for model in models:
-        resize = Node(detector.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames")
-        whole += Pipeline([resize], inputs={"native_frames": "frames"}, namespace=model)
-    for row in experiment.rows:
-        reads = ["frames", "labels", "params:model", "params:size", "params:scoring", "params:budget"]
-        reads += ["working_directory", "params:eval_split"]
-        inputs = {
-            "frames": f"{row.model}.frames",
-            "labels": "labels",
-            "working_directory": f"{experiment.name}.working_directory",
-        }
-        steps: list[Node] = []
-        as_the_row_reads = nodes.resize_node(row)
-        if row.colour:
-            inputs |= {"native_frames": "frames"}
-            del inputs["frames"]
-            steps += [Node(as_the_row_reads, ["native_frames", "params:size"], "frames", name="resize_frames")]
-        if row.pseudo:
-            reads += ["pseudo_frames"]
-            inputs |= {"spatial": f"{row.pseudo}.spatial"}
-            steps += [Node(as_the_row_reads, ["spatial", "params:size"], "pseudo_frames", name="resize_pseudo_frames")]
-        steps += [Node(nodes.row_node(experiment, row), reads, ["scores", "metrics"], name="run_row")]
-        whole += Pipeline(
-            steps,
-            inputs=inputs,
-            parameters={
-                "params:model": f"params:{row.model}.model",
-                "params:size": f"params:{row.model}.frames",
-                "params:scoring": f"params:{row.model}.scoring",
-                "params:budget": f"params:{experiment.name}",
-                "params:eval_split": "params:eval_split",
-            },
-            namespace=experiment.namespace(row),
-        )
-    table = Node(
-        nodes.table_node(experiment),
-        [
-            "params:dataset",
-            "params:eval_split",
-            "labels",
-            "trivial_scores",
-            *(f"{experiment.namespace(r)}.metrics" for r in experiment.rows),
-        ],
-        f"{experiment.name}.table",
-        name=f"{experiment.name}_table",
-    )
-    return whole + Pipeline([table])
+    experiment = EXPERIMENTS[name]
+    rows = sum((_row_pipeline(experiment, row) for row in experiment.rows), Pipeline([]))
+    reads = ["params:dataset", "params:eval_split", "labels", "trivial_scores"]
+    reads += [f"{experiment.namespace(row)}.metrics" for row in experiment.rows]
+    tabulate = bound(nodes.tabulate_rows, name)
+    table = Node(tabulate, reads, f"{name}.table", name=f"{name}_table")
+    return trivial_baselines() + rows + Pipeline([table])
+
+
+def _row_pipeline(experiment: Experiment, row: Row) -> Pipeline:
+    """One row, from native frames to metrics; it has the streams of its model, in the colour that it asks for."""
+    model_name = SYSTEMS[row.system].parts[ONLY].model
+    model = model_class(model_name)
+    steps = [_in_its_colour(experiment, row, step) for step in stream_nodes(model_name)]
+    reads = {
+        "labels": "labels",
+        "config": "params:model",
+        "size": "params:frames",
+        "scoring": "params:scoring",
+        "budget": "params:budget",
+        "working_directory": "working_directory",
+        "split": "params:eval_split",
+        "dataset": "params:dataset",
+        "images": "params:images",
+        **({"tvl1": "params:tvl1", "flownet": "params:flownet"} if "flow" in model.reads else {}),
+        **{stream: stream for stream in model.reads},
+    }
+    outside = {
+        "native_frames": "frames",
+        "labels": "labels",
+        "working_directory": f"{experiment.name}.working_directory",
+        "params:budget": f"params:{experiment.name}",
+    }
+    outside |= {f"params:{name}": f"params:{row.system}.{name}" for name in ("model", "frames", "scoring")}
+    if row.pseudo:
+        outside["pseudo_native"] = f"{row.pseudo}.spatial"
+        made, reads["stored"] = pseudo_nodes(model_name)
+        steps += [_in_its_colour(experiment, row, step) for step in made]
+    run = bound(nodes.run_experiment_row, experiment.name, row.name, config=model.config_class)
+    steps += [Node(run, reads, ["scores", "metrics"], name="run_row")]
+    return in_namespace(steps, experiment.namespace(row), outside)
+
+
+def _in_its_colour(experiment: Experiment, row: Row, step: Node) -> Node:
+    """A node that resizes frames, doing so in the row's colour; others as they are."""
+    if not row.colour or "params:frames" not in step.inputs:
+        return step
+    return Node(bound(nodes.resize_frames, experiment.name, row.name), step.inputs, step.outputs[0], name=step.name)

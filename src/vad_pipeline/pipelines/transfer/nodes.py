@@ -1,6 +1,5 @@
-"""Nodes that score with a model of another data set; nothing is fitted, calibrated or chosen here."""
+"""Nodes that score with models of another data set; nothing is fitted, calibrated or chosen here."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,12 @@ from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.fusion import join_scores
 from vad_pipeline.evaluation.table import baseline_rows, row_of_table
-from vad_pipeline.features.stored_features import feature_jobs
 from vad_pipeline.fitting.checkpoint import Checkpoint
-from vad_pipeline.fitting.windows import leading
-from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
-from vad_pipeline.models import MODELS
-from vad_pipeline.models.build import build
-from vad_pipeline.models.pseudo_anomaly_detector import ROWS, TERMS, equal_weights
+from vad_pipeline.models.build import build, configuration
+from vad_pipeline.models.systems import SYSTEMS, rows_of, terms_of
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.scoring.trivial_baselines import trivial_metrics
+from vad_pipeline.training.streams import described_jobs, flow_jobs
 
 
 def check_source(checkpoint: Checkpoint, source: str, dataset: str) -> None:
@@ -32,8 +28,11 @@ def check_source(checkpoint: Checkpoint, source: str, dataset: str) -> None:
     remedy = "name the data set that trained the models with --params=source=<dataset>"
     if source == dataset:
         raise ValueError(f"transfer.source: {source} is this environment's own data set; {remedy}")
-    if source not in Path(checkpoint.about["file"]).parts:
-        raise ValueError(f"transfer.source: {source}, but {checkpoint.about['file']} was loaded; {remedy}")
+    trained_on = checkpoint.about.get("dataset", "an unnamed data set")
+    if source != trained_on:
+        raise ValueError(
+            f"transfer.source: {source}, but a model of {trained_on} was loaded ({checkpoint.about['file']}); {remedy}"
+        )
 
 
 def resize_frames(
@@ -44,77 +43,69 @@ def resize_frames(
     return resize_jobs(native_frames.split(split), FrameSize(**checkpoint.frames))
 
 
-def estimate_flow(frames: Clips, config: TVL1) -> dict[str, ClipJob]:
-    """TV-L1 flow at the size that the model was trained at."""
-    return tvl1_jobs(frames, config)
+def estimate_flow(frames: Clips, checkpoint: Checkpoint) -> dict[str, ClipJob]:
+    """Their flow, as the model was trained to read it; no clips where it reads none."""
+    recipe = checkpoint.streams.get("flow")
+    return {} if recipe is None else flow_jobs(frames, recipe)
 
 
 def describe_frames(
     native_frames: Clips, checkpoint: Checkpoint, split: str, source: str, dataset: str, scoring: Scoring
 ) -> dict[str, ClipJob]:
-    """Features by the network that the model was trained with."""
+    """Features by the network that the model was trained with; no clips where it reads none."""
     check_source(checkpoint, source, dataset)
-    config = build(checkpoint).config
-    return feature_jobs(native_frames.split(split), config.features, scoring.options().device)
+    recipe = checkpoint.streams.get("features")
+    return {} if recipe is None else described_jobs(native_frames.split(split), recipe, scoring.options().device)
 
 
-def score_transferred(checkpoint: Checkpoint, scoring: Scoring, working_directory: Path, **streams: Clips) -> Any:
+def score_transferred(
+    checkpoint: Checkpoint, scoring: Scoring, working_directory: Path, **streams: Clips
+) -> pd.DataFrame:
     """Raw terms per frame."""
-    clips = list(streams[leading(streams)])
-    scores, maps = score_clips(build(checkpoint), streams, scoring, [clips], working_directory)
-    for job in maps.values():  # the table shows no maps
-        Path(str(job.file)).unlink()
-    return scores
+    clips = list(next(iter(streams.values())))
+    return score_clips(build(checkpoint), streams, scoring, [clips], working_directory, maps=False)[0]
 
 
-def evaluate_node(model: str) -> Callable[..., dict[str, float]]:
-    """The node function that evaluates a single detector."""
-
-    def evaluate_transferred(
-        scores: pd.DataFrame, labels: pd.DataFrame, native_frames: Clips, checkpoint: Checkpoint, seed: int, split: str
-    ) -> dict[str, float]:
-        """Metrics under the headline protocol."""
-        weights = MODELS[model].fusion(build(checkpoint).config)
-        lengths = {clip: len(stored) for clip, stored in native_frames.items()}
-        return evaluate(scores, labels, MODELS[model].terms, weights, seed, split, lengths)
-
-    return evaluate_transferred
-
-
-def evaluate_fused(
-    spatial: pd.DataFrame,
-    temporal: pd.DataFrame,
-    discriminator: pd.DataFrame,
-    labels: pd.DataFrame,
-    native_frames: Clips,
-    seed: int,
-    split: str,
+def evaluate_transferred(
+    system: str, labels: pd.DataFrame, native_frames: Clips, seed: int, split: str, *inputs: Any
 ) -> dict[str, float]:
-    """Metrics of the pseudo-anomaly detector with equal weights."""
-    scores = join_scores([spatial, temporal, discriminator])
-    lengths = {clip: len(stored) for clip, stored in native_frames.items()}
-    return evaluate(scores, labels, TERMS, equal_weights(ROWS["fused"][0]), seed, split, lengths)
-
-
-def tabulate_node(systems: Mapping[str, int]) -> Callable[..., pd.DataFrame]:
-    """The node function that puts the systems' rows together.
+    """Metrics under the headline protocol.
 
     Args:
-        systems: name -> number of models that it consists of.
+        system: whose.
+        labels, native_frames, seed, split: as for ``evaluate``.
+        inputs: the parts' scores, then their checkpoints.
     """
+    declared = SYSTEMS[system]
+    scores, checkpoints = inputs[: len(inputs) // 2], inputs[len(inputs) // 2 :]
+    weights = next(row.weights for row in rows_of(declared, configuration(checkpoints[0])) if row.key == "")
+    normaliser = {term: values for checkpoint in checkpoints for term, values in checkpoint.normaliser.items()}
+    lengths = {clip: len(stored) for clip, stored in native_frames.items()}
+    return evaluate(join_scores(scores), labels, terms_of(declared), weights, seed, split, lengths, normaliser)
 
-    def tabulate_transfer(
-        source: str, dataset: str, split: str, labels: pd.DataFrame, trivial: pd.DataFrame, *inputs: Any
-    ) -> pd.DataFrame:
-        """Systems trained elsewhere, trivial baselines and published figures; ``source`` says where and which."""
-        checkpoints = iter(inputs[len(systems) :])
-        rows = []
-        for (system, parts), measured in zip(systems.items(), inputs, strict=False):
-            models = [next(checkpoints) for _ in range(parts)]
-            versions = dict.fromkeys(str(model.about["version"]) for model in models)
-            row = row_of_table(system, measured, dataset, system, trained_on=source.removesuffix("_small"))
-            rows.append(row | {"source": source, "version": ", ".join(versions)})
-        rows += baseline_rows(trivial_metrics(trivial, labels, split=split), dataset)
-        return pd.DataFrame(rows).astype({"published": "float64"})
 
-    return tabulate_transfer
+def tabulate_transfer(
+    systems: tuple[str, ...],
+    source: str,
+    dataset: str,
+    split: str,
+    labels: pd.DataFrame,
+    trivial: pd.DataFrame,
+    *inputs: Any,
+) -> pd.DataFrame:
+    """Systems trained elsewhere, trivial baselines and published figures; ``source`` says where and which.
+
+    Args:
+        systems: names.
+        source, dataset: where they were trained, where they are measured.
+        split, labels, trivial: as for ``trivial_metrics``.
+        inputs: metrics of each system, then the checkpoints of all parts of each.
+    """
+    checkpoints = iter(inputs[len(systems) :])
+    rows = []
+    for system, measured in zip(systems, inputs, strict=False):
+        versions = dict.fromkeys(str(next(checkpoints).about["version"]) for _ in SYSTEMS[system].parts)
+        row = row_of_table(system, measured, dataset, system, trained_on=source.removesuffix("_small"))
+        rows.append(row | {"source": source, "version": ", ".join(versions)})
+    rows += baseline_rows(trivial_metrics(trivial, labels, split=split), dataset)
+    return pd.DataFrame(rows).astype({"published": "float64"})

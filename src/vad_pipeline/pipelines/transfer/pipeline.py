@@ -2,60 +2,60 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from vad_pipeline.models.pseudo_anomaly_detector import PARTS
-from vad_pipeline.pipelines.detector.pipeline import trivial_baselines
+from vad_pipeline.models.system import System
+from vad_pipeline.models.systems import SYSTEMS, model_class
+from vad_pipeline.pipelines.bound import bound
+from vad_pipeline.pipelines.detector.pipeline import in_namespace, trivial_baselines
 from vad_pipeline.pipelines.transfer import nodes
 
-SYSTEMS = ("lntra_patch", "lntra_skip_frame", "pseudo_anomaly_detector")  # of Table 3
-FUSED = "pseudo_anomaly_detector"
-SHARED = {name: name for name in ("params:seed", "params:eval_split")}
-EVALUATED = ["labels", "native_frames"]
+TRANSFERRED = ("lntra_patch", "lntra_skip_frame", "pseudo_anomaly_detector")  # of Table 3
 
 
 def create_pipeline() -> Pipeline:
     """Table 3: a namespace ``transfer__<system>`` for each system, then the table."""
     whole = trivial_baselines()
-    for system in SYSTEMS:
-        name = f"transfer__{system}"
-        if system == FUSED:
-            whole += sum((_scored(part, f"{name}.{part}", f"{FUSED}.{part}") for part in PARTS), Pipeline([]))
-            reads = [*(f"{part}_scores" for part in PARTS), *EVALUATED, "params:seed", "params:eval_split"]
-            evaluation = Node(nodes.evaluate_fused, reads, "metrics", name="evaluate")
-            of_parts = {f"{part}_scores": f"{name}.{part}.scores" for part in PARTS}
-        else:
-            whole += _scored(system, name, system)
-            reads = ["scores", *EVALUATED, "checkpoint", "params:seed", "params:eval_split"]
-            evaluation = Node(nodes.evaluate_node(system), reads, "metrics", name="evaluate")
-            of_parts = {"scores": f"{name}.scores", "checkpoint": f"{name}.checkpoint"}
-        inputs = {"labels": "labels", "native_frames": "frames", **of_parts}
-        whole += Pipeline([evaluation], inputs=inputs, parameters=SHARED, namespace=name)
-    trained = {system: [f"transfer__{system}"] for system in SYSTEMS}
-    trained[FUSED] = [f"transfer__{FUSED}.{part}" for part in PARTS]
     reads = ["params:transfer.source", "params:dataset", "params:eval_split", "labels", "trivial_scores"]
-    reads += [f"transfer__{system}.metrics" for system in SYSTEMS]
-    reads += [f"{name}.checkpoint" for names in trained.values() for name in names]
-    tabulate = nodes.tabulate_node({system: len(names) for system, names in trained.items()})
+    reads += [f"transfer__{name}.metrics" for name in TRANSFERRED]
+    for name in TRANSFERRED:
+        system = SYSTEMS[name]
+        whole += sum((_scored(system, part) for part in system.parts), Pipeline([])) + _evaluated(system)
+        reads += [f"{_namespace(system, part)}.checkpoint" for part in system.parts]
+    tabulate = bound(nodes.tabulate_transfer, TRANSFERRED)
     return whole + Pipeline([Node(tabulate, reads, "transfer.table", name="transfer_table")])
 
 
-def _scored(part: str, namespace: str, trained: str) -> Pipeline:
-    """From native frames to the raw terms of one model.
+def _namespace(system: System, part: str) -> str:
+    return f"transfer__{system.namespace(part)}"
 
-    Args:
-        part: its part of the fused detector, or a detector's name.
-        namespace: of the nodes; ``<namespace>.checkpoint`` is the other data set's.
-        trained: namespace that it was trained in, whose scoring parameters count.
-    """
+
+def _scored(system: System, part: str) -> Pipeline:
+    """From native frames to the raw terms of one part; its checkpoint, which is another data set's, says how."""
+    model = model_class(system.parts[part].model)
     native = ["native_frames", "checkpoint", "params:eval_split", "params:source", "params:dataset"]
-    resize = Node(nodes.resize_frames, native, "frames", name="resize_frames")
-    flow = Node(nodes.estimate_flow, ["frames", "params:tvl1"], "flow", name="estimate_flow")
-    describe = Node(nodes.describe_frames, [*native, "params:scoring"], "features", name="describe_frames")
-    made = {"temporal": [resize, flow], "discriminator": [describe]}.get(part, [resize])
-    streams = {str(output): str(output) for node in made for output in node.outputs}
-    reads = {"checkpoint": "checkpoint", "scoring": "params:scoring", "working_directory": "working_directory"}
-    score = Node(nodes.score_transferred, reads | streams, "scores", name="score")
-    parameters = {name: name for name in ("params:eval_split", "params:dataset")}
-    parameters |= {"params:scoring": f"params:{trained}.scoring", "params:source": "params:transfer.source"}
-    if part == "temporal":
-        parameters["params:tvl1"] = "params:optical_flow.tvl1"
-    return Pipeline([*made, score], inputs={"native_frames": "frames"}, parameters=parameters, namespace=namespace)
+    steps = []
+    if {"frames", "flow"} & set(model.reads):
+        steps += [Node(nodes.resize_frames, native, "frames", name="resize_frames")]
+    if "flow" in model.reads:
+        steps += [Node(nodes.estimate_flow, ["frames", "checkpoint"], "flow", name="estimate_flow")]
+    if "features" in model.reads:
+        reads = [*native, "params:scoring"]
+        steps += [Node(nodes.describe_frames, reads, "features", name="describe_frames")]
+    scored = {"checkpoint": "checkpoint", "scoring": "params:scoring", "working_directory": "working_directory"}
+    scored |= {stream: stream for stream in model.reads}
+    steps += [Node(nodes.score_transferred, scored, "scores", name="score")]
+    outside = {
+        "native_frames": "frames",
+        "params:scoring": f"params:{system.namespace(part)}.scoring",
+        "params:source": "params:transfer.source",
+    }
+    return in_namespace(steps, _namespace(system, part), outside)
+
+
+def _evaluated(system: System) -> Pipeline:
+    outside = {"labels": "labels", "native_frames": "frames"}
+    for name in ("scores", "checkpoint"):
+        outside |= {f"{part}_{name}": f"{_namespace(system, part)}.{name}" for part in system.parts}
+    reads = ["labels", "native_frames", "params:seed", "params:eval_split"]
+    reads += [f"{part}_{name}" for name in ("scores", "checkpoint") for part in system.parts]
+    evaluate = Node(bound(nodes.evaluate_transferred, system.name), reads, "metrics", name="evaluate")
+    return in_namespace([evaluate], f"transfer__{system.name}", outside)

@@ -1,0 +1,47 @@
+"""The streams that models read beside their frames: how each was made, and the same made of other clips."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.window import Stream
+from vad_pipeline.features.providers import FrameFeatures
+from vad_pipeline.features.stored_features import feature_jobs
+from vad_pipeline.flow.flownet_flow import FlowNetFlow, flownet_jobs
+from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
+
+Recipe = Mapping[str, Any]
+
+
+def recipes_of(
+    streams: Mapping[str, Stream], tvl1: TVL1 | None = None, flownet: FlowNetFlow | None = None
+) -> dict[str, Recipe]:
+    """How each stream but the frames is made, as JSON; a checkpoint keeps it.
+
+    Args:
+        streams: what a configuration reads.
+        tvl1, flownet: settings of the estimators, where flow is read.
+    """
+    recipes: dict[str, Recipe] = {name: stream.recipe for name, stream in streams.items() if name != "frames"}
+    if "flow" in recipes:
+        by_flownet = recipes["flow"]["estimator"] == "flownet"
+        settings = asdict(flownet or FlowNetFlow()) if by_flownet else asdict(tvl1 or TVL1())
+        recipes["flow"] = {**recipes["flow"], "settings": settings}
+    return recipes
+
+
+def flow_jobs(frames: Clips, recipe: Recipe) -> dict[str, ClipJob]:
+    """Flow of frames of the model's size, by the recipe's estimator."""
+    if recipe["estimator"] == "flownet":
+        return flownet_jobs(frames, TypeAdapter(FlowNetFlow).validate_python(recipe["settings"]))
+    return tvl1_jobs(frames, TypeAdapter(TVL1).validate_python(recipe["settings"]))
+
+
+def described_jobs(native_frames: Clips, recipe: Recipe, device: torch.device) -> dict[str, ClipJob]:
+    """Features of native frames, by the recipe's network."""
+    return feature_jobs(native_frames, TypeAdapter(FrameFeatures).validate_python(recipe), device)
