@@ -18,8 +18,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	@# mypy runs beside the tests and speaks after them; what fails of either fails the target
+	@types=$$(mktemp); $(BIN)/mypy > $$types 2>&1 & mypy=$$!; \
+	$(BIN)/python -m pytest --numprocesses=logical --dist=worksteal; tests=$$?; \
+	wait $$mypy; mypy=$$?; cat $$types; rm $$types; exit $$((tests | mypy))
 
 benchmarks: $(VENV)/.installed
 	for benchmark in benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done

@@ -18,6 +18,22 @@ PROJECT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(trylast=True)  # after -m and -k have chosen
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, and dealt out to the workers of pytest-xdist, each of which begins with a run of the list."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    fast = [item for item in items if not item.get_closest_marker("slow")]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        share = (len(items) - len(ordered)) // (workers - worker)
+        first = slow[worker::workers]
+        rest = max(0, share - len(first))
+        ordered += first + fast[:rest]
+        fast = fast[rest:]
+    items[:] = ordered
+
+
 @pytest.fixture(autouse=True)
 def _no_tracking_but_where_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests leave the MLflow stores of the project and of the user alone; those of tracking set VAD_TRACKING to on."""

@@ -61,6 +61,7 @@ def live_curves(namespace: str) -> "Callback | None":
         return None
     from lightning.pytorch import Callback, LightningModule, Trainer
 
+    # Lightning's MLFlowLogger sets MLFLOW_TRACKING_URI for the process, which would win over the next run's mlflow.yml
     class LiveCurves(Callback):
         """Logs ``trainer.callback_metrics`` with the epoch, from 0, as step; a store that fails is asked no more."""
 

@@ -117,9 +117,13 @@ def test_an_error_while_reading_ahead_reaches_the_training(store_clips):
 
 def test_a_loop_that_ends_early_leaves_no_reader_behind(store_clips):
     loader = training_loader(windows_of({"frames": store_clips({"train/01": numbered(40)})}, 5), batch_size=4, seed=3)
-    before = threading.active_count()
+    readers = []
+    fetch = loader.dataset.__getitems__
+    loader.dataset.__getitems__ = lambda indices: (readers.append(threading.current_thread()), fetch(indices))[1]
     batches = iter(loader)
     next(batches)
-    assert threading.active_count() == before + 1
+    (reader,) = set(readers)
+    assert reader is not threading.current_thread()
+    assert reader.is_alive()
     batches.close()
-    assert threading.active_count() == before
+    assert not reader.is_alive()

@@ -173,13 +173,13 @@ def start_slow_run(root, version):
 
 def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path):
     rng = np.random.default_rng(7)
-    for attempt in range(4):
+    for attempt in range(2):
         complete = set(Path(tmp_path / "clips").glob("*.npy"))
         stamps = {path: path.stat().st_mtime_ns for path in complete}
         run = start_slow_run(tmp_path, f"killed{attempt}")
         n_before = len(complete)
         deadline = time.monotonic() + 60
-        while len(list(Path(tmp_path / "clips").glob("*.npy"))) < n_before + 2 and time.monotonic() < deadline:
+        while len(list(Path(tmp_path / "clips").glob("*.npy"))) < n_before + 3 and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(float(rng.uniform(0, 0.15)))
         os.kill(run.pid, signal.SIGKILL)
@@ -189,11 +189,11 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path):
             assert np.load(path, mmap_mode="r").shape == (20, 64, 64, 3)
         assert {path: path.stat().st_mtime_ns for path in complete} == stamps
     finished = len(list(Path(tmp_path / "clips").glob("*.npy")))
-    assert finished >= 8
+    assert finished >= 6
     before = (tmp_path / "computed.log").read_text().count("\n")
     run = start_slow_run(tmp_path, "last")
-    assert run.communicate()[1] is not None
-    assert run.returncode == 0
+    errors = run.communicate()[1].decode()
+    assert run.returncode == 0, errors
     assert (tmp_path / "computed.log").read_text().count("\n") - before == 12 - finished
     clips = store(tmp_path).load()
     assert [int(clip.array()[19, 63, 63, 2]) for clip in clips.values()] == list(range(12))

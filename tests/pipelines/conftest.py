@@ -1,6 +1,7 @@
 """End-to-end runs of the project's pipelines on a data root of their own."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ TINY_SCENES = {
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Project":
-    monkeypatch.setenv("VAD_DATA_ROOT", str(tmp_path / "data"))
+def project(tmp_path: Path) -> "Project":
     return Project(tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory: pytest.TempPathFactory) -> "Project":
+    """One data root for the tests of a file, which find each other's clips and trainings there."""
+    return Project(tmp_path_factory.mktemp("shared") / "data")
 
 
 class Project:
@@ -28,8 +34,13 @@ class Project:
         self.data_root = data_root
         bootstrap_project(PROJECT)
 
-    def session(self, env: str | None = None, params: dict[str, Any] | None = None) -> KedroSession:
-        return KedroSession.create(project_path=PROJECT, env=env, runtime_params=params or TINY_SCENES)
+    @contextlib.contextmanager
+    def session(self, env: str | None = None, params: dict[str, Any] | None = None) -> Iterator[KedroSession]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("VAD_DATA_ROOT", str(self.data_root))
+            patch.setenv("VAD_TRACKING", "off")
+            with KedroSession.create(project_path=PROJECT, env=env, runtime_params=params or TINY_SCENES) as session:
+                yield session
 
     def run(self, pipeline: str, env: str | None = None, params: dict[str, Any] | None = None, **options: Any) -> Any:
         with self.session(env, params) as session:
@@ -41,6 +52,3 @@ class Project:
 
     def files(self) -> dict[Path, int]:
         return {path: path.stat().st_size for path in self.data_root.rglob("*") if path.is_file()}
-
-
-ProjectFixture = Callable[..., Project]

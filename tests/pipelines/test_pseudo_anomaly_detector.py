@@ -5,7 +5,7 @@ TRAINING = {"epochs": 1, "batch_size": 4, "window_stride": 1, "accelerator": "cp
 SCORING = {"batch": 4, "accelerator": "cpu"}
 PARAMS = {
     "protocol": "paper",
-    "frame_extraction": {"scenes": {"train_clips": 3, "test_clips": 2, "frames": 30, "height": 48, "width": 64}},
+    "frame_extraction": {"scenes": {"train_clips": 2, "test_clips": 2, "frames": 24, "height": 48, "width": 64}},
     "optical_flow": {"frames": {"height": 16, "width": 32}},
     "pseudo_anomalies": {
         "masks": {"min_area": 16},
@@ -53,7 +53,7 @@ def check_what_it_found(load):
     assert list(scores.columns) == ["clip", "frame", *TERMS]
     tested = scores[scores["clip"].str.startswith("test")]
     for clip in ("test/01", "test/02"):
-        assert tested.loc[tested["clip"] == clip, "frame"].tolist() == list(range(8, 23))
+        assert tested.loc[tested["clip"] == clip, "frame"].tolist() == list(range(8, 17))
     assert np.isfinite(scores[TERMS].to_numpy()).all()
     for part, term in zip(("spatial", "temporal", "discriminator"), TERMS, strict=True):
         own = load(f"{part}.scores").merge(scores, on=["clip", "frame"], suffixes=("", "_fused"))

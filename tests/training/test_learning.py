@@ -33,7 +33,7 @@ def test_a_trained_tiny_lgn_net_beats_its_untrained_self_and_every_trivial_basel
     config = Config(width=0.125, gamma=0.0)
 
     training = Training(
-        epochs=5, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu", precision="bf16-mixed"
+        epochs=2, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu", precision="bf16-mixed"
     )
     trained = train("lgn_net", config, size, training, 0, streams, tmp_path / "work")
     lightning.seed_everything(0, verbose=False)

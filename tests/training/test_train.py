@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -5,13 +6,14 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from tests.conftest import PROJECT
 from tests.training.conftest import SIZE
+from tests.training.kill_setup import train_long
 from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.fitting.checkpoint import CheckpointError
@@ -155,50 +157,44 @@ def test_an_unknown_training_parameter_is_refused():
 KILLED = """
     import sys
     from pathlib import Path
-    import torch
-    torch.set_num_threads(1)
-    from tests.training.conftest import SIZE, moving_square
-    from tests.training.kill_setup import clips_of
-    from vad_pipeline.models.lgn_net import Config
-    from vad_pipeline.training.train import Training, train
+    from tests.training.kill_setup import train_long
 
-    training = Training(epochs=40, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu")
-    clips = clips_of(Path(sys.argv[1]))
-    config = Config(width=0.0625, gamma=None)
-    trained = train("lgn_net", config, SIZE, training, 0, {"frames": clips}, Path(sys.argv[2]))
-    print("finished", trained.reused)
+    train_long(Path(sys.argv[1]), Path(sys.argv[2]))
 """
+
+
+def kill_after(epochs, delay, pool, folder):
+    """Start a training and kill it a moment after so many more epochs have ended."""
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(pool), str(folder)]
+    training = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    saved = {path.stat().st_mtime_ns for path in folder.glob("*/resume.ckpt")}
+    wanted = len(saved) + epochs
+    deadline = time.monotonic() + 120
+    while len(saved) < wanted and training.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError):  # it is being replaced
+            saved |= {path.stat().st_mtime_ns for path in folder.glob("*/resume.ckpt")}
+        time.sleep(0.002)
+    time.sleep(delay)
+    assert training.poll() is None, "it ended before it was killed"
+    os.kill(training.pid, signal.SIGKILL)
+    training.wait()
 
 
 @pytest.mark.slow
 def test_a_training_killed_at_any_moment_is_resumed_to_the_same_result(tmp_path):
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / "pool")]
-    root = Path(__file__).resolve().parents[2]
-    kills = 0
-    for delay in (0.0, 0.4, 0.15):
-        process = subprocess.Popen(
-            [*command, str(tmp_path / "killed")], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        seen = {p: p.stat().st_mtime_ns for p in tmp_path.glob("killed/*/resume.ckpt")}
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            now = {p: p.stat().st_mtime_ns for p in tmp_path.glob("killed/*/resume.ckpt")}
-            if now and now != seen:
-                break
-            time.sleep(0.005)
-        time.sleep(delay)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            kills += 1
-        process.communicate()
-    assert kills >= 1
-    assert not list(tmp_path.glob("killed/*/finished.safetensors")) or kills < 3
-    for folder in ("killed", "whole"):
-        subprocess.run([*command, str(tmp_path / folder)], cwd=root, check=True, capture_output=True)
-    killed, whole = (next(tmp_path.glob(f"{folder}/*/finished.safetensors")) for folder in ("killed", "whole"))
-    from vad_pipeline.fitting.checkpoint import read_checkpoint
+    pool, folder = tmp_path / "pool", tmp_path / "killed"
+    kill_after(4, 0.0, pool, folder)
+    kill_after(4, 0.03, pool, folder)
+    assert not list(folder.glob("*/finished.safetensors"))
+    started = []
 
-    assert same(read_checkpoint(killed).state, read_checkpoint(whole).state)
+    class Watch(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            started.append(trainer.current_epoch)
+
+    killed = train_long(pool, folder, [Watch()])
+    assert started[0] >= 7, "what ended before a kill is trained again"
+    assert same(killed.checkpoint.state, train_long(pool, tmp_path / "whole").checkpoint.state)
 
 
 def test_a_model_of_stored_pseudo_anomalies_names_their_absence(scenes, training, tmp_path):

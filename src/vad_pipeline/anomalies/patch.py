@@ -13,11 +13,11 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-import cv2
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from vad_pipeline.clips.resize import to_gray
 from vad_pipeline.flow.textures import pattern_pool, texture
 from vad_pipeline.sources.images import SUFFIXES, read_image
 from vad_pipeline.sources.raw_clip import SourceError
@@ -164,7 +164,7 @@ def fitted(image: np.ndarray, height: int, width: int, channels: int) -> np.ndar
     if not _is_picture(image):
         raise ValueError(f"an intruder is uint8 (H, W, 1) or (H, W, 3), not {image.dtype} {image.shape}")
     if image.shape[-1] == 3 and channels == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+        image = to_gray(image)[..., None]
     stretched = _stretched(_stretched(image, height, axis=0), width, axis=1)
     return np.repeat(np.rint(stretched).astype(np.uint8), channels // image.shape[-1], axis=-1)
 

@@ -65,10 +65,21 @@ def resize(frame: np.ndarray, size: FrameSize) -> np.ndarray:
     (128, 192, 3)
     """
     if frame.shape[-1] == 3 and size.colour == "gray":
-        frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None]
+        frame = to_gray(frame)[..., None]
     if frame.shape[:2] != (size.height, size.width):
         frame = cv2.resize(frame, (size.width, size.height), interpolation=cv2.INTER_LINEAR)
         frame = frame.reshape(size.height, size.width, -1)
     if frame.shape[-1] == 1 and size.colour == "rgb":
         frame = np.repeat(frame, 3, axis=-1)
     return np.ascontiguousarray(frame)
+
+
+def to_gray(frame: np.ndarray) -> np.ndarray:
+    """Gray values (H, W) of a frame (H, W, 1|3), RGB where it has three channels; contiguous, of the frame's type.
+
+    The weights are Rec. 601's, rounded as OpenCV does.
+
+    >>> to_gray(np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]))
+    array([[ 76, 150,  29]], dtype=uint8)
+    """
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.shape[-1] == 3 else np.ascontiguousarray(frame[..., 0])

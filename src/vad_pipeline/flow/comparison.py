@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.resize import to_gray
 from vad_pipeline.flow.warp import photometric_error
 
 PAIRS_PER_CLIP = 12
@@ -63,8 +64,7 @@ def sampled_pairs(frames: Clips, flows: Mapping[str, Clips], per_clip: int = PAI
 def moving(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
     """Where something moves, bool (H, W): gray values that change by more than 10 levels after a 3x3 blur, and the
     three pixels around them. It favours no estimator."""
-    gray = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if f.shape[-1] == 3 else f[..., 0] for f in (earlier, later)]
-    change = cv2.absdiff(*(cv2.blur(g, (3, 3)) for g in gray)) > CHANGE
+    change = cv2.absdiff(*(cv2.blur(to_gray(frame), (3, 3)) for frame in (earlier, later))) > CHANGE
     return cv2.dilate(change.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
 
 

@@ -16,9 +16,11 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from vad_pipeline.clips import resize
 from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.fingerprint import step_fingerprint
 from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.resize import to_gray
 from vad_pipeline.flow import stored_flow, tvl1_solver
 from vad_pipeline.flow.stored_flow import FlowError, flow_job, stored_row
 from vad_pipeline.flow.tvl1_solver import Parameters, dual_tvl1
@@ -83,7 +85,7 @@ def tvl1_flow(earlier: np.ndarray, later: np.ndarray, config: TVL1) -> np.ndarra
     """
     if earlier.shape != later.shape:
         raise FlowError(f"frames of unlike shapes, {earlier.shape} and {later.shape}; resize them to one first")
-    return _flow_of_gray(_gray(earlier), _gray(later), config)
+    return _flow_of_gray(_checked_gray(earlier), _checked_gray(later), config)
 
 
 def tvl1_jobs(frames: Clips, config: TVL1) -> dict[str, ClipJob]:
@@ -96,7 +98,7 @@ def tvl1_jobs(frames: Clips, config: TVL1) -> dict[str, ClipJob]:
     if config.preset == "accurate":
         _require_contrib()
     settings = {"preset": config.preset, **asdict(config.parameters())}
-    modules = (sys.modules[__name__], tvl1_solver, stored_flow)
+    modules = (sys.modules[__name__], tvl1_solver, stored_flow, resize)
     jobs = {}
     for clip, stored in frames.items():
         _check_size(stored.shape[1:3], f"clip {clip}: ")
@@ -115,18 +117,18 @@ def tvl1_rows(clip: Clip, config: TVL1, start: int, stop: int | None) -> Iterato
     stop = len(array) - 1 if stop is None else stop
     if start >= stop:
         return
-    earlier = _gray(array[start])
+    earlier = _checked_gray(array[start])
     for t in range(start, stop):
-        later = _gray(array[t + 1])
+        later = _checked_gray(array[t + 1])
         yield stored_row(_flow_of_gray(earlier, later, config), clip.clip, t)
         earlier = later
 
 
-def _gray(frame: np.ndarray) -> np.ndarray:
+def _checked_gray(frame: np.ndarray) -> np.ndarray:
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] not in (1, 3):
         raise FlowError(f"TV-L1 reads frames uint8 (H, W, 1 or 3), not {frame.dtype} {frame.shape}")
     _check_size(frame.shape[:2])
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.shape[-1] == 3 else np.ascontiguousarray(frame[..., 0])
+    return to_gray(frame)
 
 
 def _check_size(size: tuple[int, ...], place: str = "") -> None:

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from vad_pipeline.clips.resize import to_gray
+
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """The later image as it looks from the earlier one: ``warp(later, flow)[y, x] = later[y + flow_y, x + flow_x]``.
@@ -44,7 +46,7 @@ def photometric_error(
         flow: (H, W, 2), pixels.
         where: bool (H, W), the pixels to average over; None takes all. NaN where it holds none.
     """
-    difference = np.abs(warp(_gray(later), flow) - _gray(earlier))
+    difference = np.abs(warp(to_gray(later).astype(np.float32), flow) - to_gray(earlier))
     if where is not None:
         difference = difference[where]
     return float(difference.mean()) if difference.size else float("nan")
@@ -60,8 +62,3 @@ def resize_flow(flow: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     ratio = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     return cv2.resize(flow.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) * ratio
-
-
-def _gray(frame: np.ndarray) -> np.ndarray:
-    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.shape[-1] == 3 else frame[..., 0]
-    return gray.astype(np.float32)

@@ -23,9 +23,11 @@ from vad_pipeline.anomalies import crops
 from vad_pipeline.anomalies.crops import Square, cut, paste, square_around
 from vad_pipeline.anomalies.masks import components
 from vad_pipeline.anomalies.pool import Run, frame_seed
+from vad_pipeline.clips import resize
 from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.fingerprint import fingerprint, step_fingerprint
 from vad_pipeline.clips.job import ClipJob
+from vad_pipeline.clips.resize import to_gray
 from vad_pipeline.fitting.checkpoint import Checkpoint, state_hash
 from vad_pipeline.fitting.devices import device_check, device_of, multiplies_bf16
 from vad_pipeline.inpainting import latent_inpainter
@@ -208,7 +210,7 @@ def spatial_jobs(
             fingerprint=step_fingerprint(
                 f"{frames[run.clip].fingerprint} {holes[run.name].fingerprint} {run}",
                 deciding,
-                (sys.modules[__name__], crops),
+                (sys.modules[__name__], crops, resize),
                 ("cv2",),
             ),
             rows=partial(filled_rows, frames[run.clip], holes[run.name], run, inpainter.fill, config, seed),
@@ -268,7 +270,7 @@ def _fill(
         filled = fill(np.stack(original[batch]), np.stack(holes[batch]), seeds)
         for (picture, _, square, own, _), crop in zip(queue[batch], filled, strict=True):
             if picture.shape[-1] == 1:
-                crop = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None]
+                crop = to_gray(crop)[..., None]
             paste(picture, crop, square, own)
 
 

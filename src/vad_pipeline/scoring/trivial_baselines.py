@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vad_pipeline.clips.clip import Clip, Clips
+from vad_pipeline.clips.resize import to_gray
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.terms import Term
 
@@ -120,7 +121,7 @@ def _reduced_frames(clip: Clip, size: tuple[int, int]) -> Iterator[np.ndarray]:
 
 def _reduced(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Gray uint8 (height, width) of a frame (H, W, 1|3), by area means: bilinear would let noise through."""
-    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.shape[-1] == 3 else np.ascontiguousarray(frame[..., 0])
+    gray = to_gray(frame)
     return gray if gray.shape == size else cv2.resize(gray, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
