@@ -25,7 +25,7 @@ from vad_pipeline.flow.train_flownet import FlowNetFit
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.inpainting import latent_inpainter
 from vad_pipeline.inpainting.filled_clips import Inpainting
-from vad_pipeline.inpainting.fit_inpainter import InpainterFit
+from vad_pipeline.inpainting.fit_inpainter import CROP, InpainterFit
 from vad_pipeline.models import MODELS, pseudo_anomaly_detector
 from vad_pipeline.models.build import build
 from vad_pipeline.pipeline_registry import DETECTORS, PARTS, PSEUDO_ANOMALIES, SAME_INPAINTER
@@ -108,7 +108,7 @@ def test_every_parameters_file_loads_into_its_typed_configuration(environment):
         assert set(section) == {"masks", "pool", "inpainting", "mixup"} | fitted
         assert Masks(**section["masks"]).dilate >= 0
         assert Pool(**section["pool"]).run >= 1
-        assert Inpainting(**section["inpainting"]).crop % 16 == 0
+        assert (Inpainting(**section["inpainting"]).crop or CROP) % 16 == 0
         assert FlowMixup(**section["mixup"]).alpha > 0
         if fitted:
             assert InpainterFit(**section["training"]).crops >= 1

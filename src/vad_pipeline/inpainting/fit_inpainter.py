@@ -36,6 +36,7 @@ from vad_pipeline.inpainting.latent_inpainter import (
 from vad_pipeline.inpainting.object_crops import ObjectCrops, crop_loader, measuring_loader
 
 NAME = "latent_inpainter"
+CROP = 64  # pixels, where none are named
 PIPELINE = "pipeline"  # folder of what save_pretrained writes
 STATISTICS_BATCHES = 16  # of crops, of which the latents' standard deviation is taken
 
@@ -117,7 +118,10 @@ def pipeline_of(checkpoint: Checkpoint) -> LatentInpaintingPipeline:
     vqvae.load_state_dict(_part(checkpoint.state, "vqvae."))
     unet.load_state_dict(_part(checkpoint.state, "unet."))
     vqvae.register_to_config(scaling_factor=checkpoint.about["scaling_factor"])
-    return LatentInpaintingPipeline(vqvae.eval(), unet.eval(), compvis_schedule("v_prediction"))
+    pipeline = LatentInpaintingPipeline(vqvae.eval(), unet.eval(), compvis_schedule("v_prediction"))
+    # so that a saved pipeline, too, says at which size it is to be used
+    unet.register_to_config(sample_size=checkpoint.about["crop"] // pipeline.vae_scale_factor)
+    return pipeline
 
 
 def _fit(

@@ -118,6 +118,31 @@ def compvis_schedule(prediction: Literal["epsilon", "v_prediction"] = "epsilon")
     )
 
 
+def sampling_steps(scheduler: DDIMScheduler, count: int) -> list[int]:
+    """Steps of the noise schedule at which the U-Net is asked, from the noisiest down; the scheduler is set to them.
+
+    Every ``1000 // count``-th from 1 to the last, as CompVis' sampler spaces them: a few more than ``count`` where that
+    does not divide 1000, 31 for 30. diffusers leaves those out, which are the noisiest, and begins as if there were
+    less noise than there is. Where CompVis' spacing ends at 1000, one behind the last, its sampler fails; here that
+    step is left out.
+
+    Args:
+        scheduler: of the schedule; its ``step`` then goes as far at a time.
+        count: at most all.
+
+    Raises:
+        InpainterError: it is more.
+
+    >>> sampling_steps(compvis_schedule(), 30)[:2], len(sampling_steps(compvis_schedule(), 30))
+    ([991, 958], 31)
+    """
+    total = scheduler.config["num_train_timesteps"]
+    if count > total:
+        raise InpainterError(f"inpainting.steps: {count} steps of a noise schedule of {total}; set {total} or less")
+    scheduler.set_timesteps(count)
+    return list(range(1, total, total // count))[::-1]
+
+
 class LatentInpaintingPipeline(DiffusionPipeline):
     """Inpainting in the latent space of a VQ autoencoder; holds ``vqvae``, ``unet`` and ``scheduler``."""
 
@@ -128,6 +153,8 @@ class LatentInpaintingPipeline(DiffusionPipeline):
     def __init__(self, vqvae: VQModel, unet: UNet2DModel, scheduler: DDIMScheduler):
         super().__init__()
         self.register_modules(vqvae=vqvae, unet=unet, scheduler=scheduler)
+        # pixels along a latent's cell, under the name that pipelines of diffusers have for it
+        self.vae_scale_factor = 2 ** (len(vqvae.config["block_out_channels"]) - 1)
 
     @torch.no_grad()
     def __call__(
@@ -143,18 +170,20 @@ class LatentInpaintingPipeline(DiffusionPipeline):
             image: (B, 3, H, W) in [-1, 1]; H and W are multiples of what the networks halve.
             mask_image: (B, 1, H, W), 1 in the hole, 0 elsewhere.
             generator: one per picture, of its noise.
-            num_inference_steps: of DDIM, with eta 0.
+            num_inference_steps: of DDIM, with eta 0, spaced by ``sampling_steps``.
 
         Returns:
             (B, 3, H, W) in [-1, 1]: exactly the image outside the hole.
+
+        Raises:
+            InpainterError: more steps than the noise schedule has.
         """
         hole = mask_image > 0.5
         known = masked_latent(self.vqvae, image, hole)
         latent_hole = latent_mask(hole, known.shape[-2:])
         noise = [torch.randn(known.shape[1:], generator=g, device=g.device) for g in generator]
         latent = torch.stack(noise).to(image.device) * self.scheduler.init_noise_sigma
-        self.scheduler.set_timesteps(num_inference_steps)
-        for step in self.progress_bar(self.scheduler.timesteps):
+        for step in self.progress_bar(sampling_steps(self.scheduler, num_inference_steps)):
             predicted = self.unet(torch.cat([latent, known, latent_hole], dim=1), step).sample.float()
             latent = self.scheduler.step(predicted, step, latent, eta=0.0, return_dict=False)[0]
         decoded = quantised_and_decoded(self.vqvae, latent / self.vqvae.config["scaling_factor"])[0]
