@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -161,14 +162,19 @@ def test_both_networks_learn_one_batch():
 
 def test_the_averaged_denoiser_follows_the_trained_one_and_only_the_trained_one_gets_gradients():
     torch.manual_seed(0)
-    module = DenoiserTraining(TINY, new_autoencoder(TINY), 1e-3)
+    module = DenoiserTraining(replace(TINY, ema=0.5), new_autoencoder(TINY), 1e-3)
     trained = {name for name, p in module.named_parameters() if p.requires_grad}
     assert trained
     assert all(name.startswith("unet.") for name in trained)
     assert not any("vqvae" in name for name in module.state_dict())
-    before = module.averaged.conv_in.weight.clone()
-    with torch.no_grad():
-        module.unet.conv_in.weight += 1
-    module.on_train_batch_end(None, None, 0)
-    moved = (module.averaged.conv_in.weight - before).mean()
-    assert float(moved) == pytest.approx(1 - 1 / 10, abs=1e-5)
+    expected = module.unet.conv_in.weight.detach() + 1  # the first step's weights as they are
+    for count in range(40):
+        with torch.no_grad():
+            module.unet.conv_in.weight += 1
+        module.on_train_batch_end(None, None, 0)
+        if count:
+            decay = min(0.5, (1 + count) / (10 + count))
+            expected = decay * expected + (1 - decay) * module.unet.conv_in.weight.detach()
+        torch.testing.assert_close(module.averaged.module.conv_in.weight, expected, atol=1e-4, rtol=0)
+    lag = (module.unet.conv_in.weight - module.averaged.module.conv_in.weight).mean()
+    assert float(lag) == pytest.approx(1, abs=1e-3)  # decay / (1 - decay)

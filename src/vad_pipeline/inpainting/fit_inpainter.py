@@ -175,7 +175,7 @@ def _fit(
     )
     history = pd.concat([first, second], ignore_index=True)
     state = {f"vqvae.{k}": v for k, v in vqvae.state_dict().items()}
-    state |= {f"unet.{k}": v for k, v in _part(denoiser, "averaged.").items()}
+    state |= {f"unet.{k}": v for k, v in _part(denoiser, "averaged.module.").items()}
     seconds = sum(json.loads((folder / step / "seconds.json").read_text()) for step in ("autoencoder", "denoiser"))
     about = {
         "seed": seed,

@@ -18,12 +18,13 @@ networks are trained here on the normal frames at hand, small and on crops. Left
 - The learning rate rises over the first tenth of the steps and then falls to zero (one cycle), for both networks.
 - CompVis' U-Net answers the noise. Ours answers velocity (Salimans and Ho, ICLR 2022): after a short training an error
   in the noise is magnified fourteen-fold in the first steps of sampling. Errors in holes count ``hole_weight`` times.
-- The denoiser samples with an average of its weights over steps (decay ``ema``).
+- The denoiser samples with an average of its weights over steps (decay ``ema``, less in the first steps).
 - No attention in the autoencoder; in the U-Net on its two coarser levels.
 """
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import lightning
@@ -37,6 +38,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vad_pipeline.fitting.fit import Batch
 
@@ -282,7 +284,7 @@ class DenoiserTraining(lightning.LightningModule):
         # a plain attribute in a list: the finished autoencoder is neither trained nor saved here
         self._vqvae = [copy.deepcopy(vqvae).eval().requires_grad_(False)]
         self.unet = new_denoiser(config).to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-        self.averaged = copy.deepcopy(self.unet).requires_grad_(False)
+        self.averaged = AveragedModel(self.unet, multi_avg_fn=partial(average, config.ema)).requires_grad_(False)
         self.schedule = compvis_schedule("v_prediction")
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -298,7 +300,9 @@ class DenoiserTraining(lightning.LightningModule):
         generator = torch.Generator().manual_seed(number)
         self.log("val_denoiser_loss", self._loss(self.averaged, batch, steps, generator), batch_size=count)
 
-    def _loss(self, unet: UNet2DModel, batch: Batch, steps: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, unet: UNet2DModel | AveragedModel, batch: Batch, steps: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
         image, hole = to_unit(batch["image"]), batch["hole"][:, None]
         vqvae = self._vqvae[0].to(self.device)  # type: ignore[arg-type]
         with torch.no_grad():
@@ -313,13 +317,23 @@ class DenoiserTraining(lightning.LightningModule):
         return (weight * (predicted - velocity).square()).sum() / (weight.sum() * latent.shape[1])
 
     def on_train_batch_end(self, *_: Any) -> None:
-        decay = min(self.config.ema, (1 + self.global_step) / (10 + self.global_step))
-        with torch.no_grad():
-            for mean, new in zip(self.averaged.parameters(), self.unet.parameters(), strict=True):
-                mean.lerp_(new, 1 - decay)
+        self.averaged.update_parameters(self.unet)
 
     def configure_optimizers(self) -> Any:
         return one_cycle(self, torch.optim.Adam(self.unet.parameters(), lr=self.learning_rate), self.learning_rate)
+
+
+def average(decay: float, means: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+    """Move averages towards the weights of one step more, as ``AveragedModel`` asks for it.
+
+    Args:
+        decay: of the averages per step; in the first steps it is (1 + count) / (10 + count), so that the random initial
+            weights are soon forgotten.
+        means: averages, changed in place.
+        weights: of the same shapes.
+        count: steps that the averages are of.
+    """
+    get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(means, weights, count)
 
 
 def one_cycle(module: lightning.LightningModule, optimizer: torch.optim.Optimizer, highest: float) -> Any:
