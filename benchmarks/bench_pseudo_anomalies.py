@@ -19,7 +19,8 @@ from vad_pipeline.anomalies.pool import Run
 from vad_pipeline.clips.clip import Clip
 from vad_pipeline.clips.pool import ClipPool, Parallel
 from vad_pipeline.fitting.devices import multiplies_bf16
-from vad_pipeline.inpainting.filled_clips import Inpainting, fill_latent, filled_rows
+from vad_pipeline.inpainting.filled_clips import Inpainter, fill_latent, filled_rows
+from vad_pipeline.inpainting.fit_inpainter import CROP
 from vad_pipeline.inpainting.latent_inpainter import (
     Config,
     LatentInpaintingPipeline,
@@ -31,6 +32,7 @@ from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 
 HEIGHT, WIDTH = 240, 360  # Ped2's
 MULTIPLE = 16  # full frames are padded to it
+BATCH = 32  # crops
 
 
 def pipeline(config: Config) -> LatentInpaintingPipeline:
@@ -71,7 +73,7 @@ def of_length(n: int) -> None:
         mask.flush()
         clips = [Clip("train/01", "long", (n, 128, 192, 1), "uint8", None, "", pool)]
         clips += [Clip("train/01@0", "holes", (n, 128, 192), "bool", None, "", pool)]
-        for _ in filled_rows(clips[0], clips[1], Run("train/01", 0, n), fill, Inpainting(crop=64), 0, 0, None):
+        for _ in filled_rows(clips[0], clips[1], Run("train/01", 0, n), Inpainter("", fill, CROP), BATCH, 0, 0, None):
             pass
 
 
@@ -93,12 +95,12 @@ def main() -> None:
         bf16 = multiplies_bf16(torch.device("cpu"))
         fill = partial(fill_latent, pipeline(Config()), steps=steps, device=torch.device("cpu"), bf16=bf16)
         parts = sum(len(components(hole)) for hole in holes)
-        config = Inpainting(crop=64, steps=steps)
+        inpainter = Inpainter("", fill, CROP)
         print(f"{count} frames of {WIDTH}x{HEIGHT}, {parts} holes, {steps} steps, {'bf16' if bf16 else 'float32'}")
         compare(
             "frame by frame at full size against crops in batches",
             lambda: frame_by_frame(fill, clips[0].array(), holes),
-            lambda: list(filled_rows(*clips, Run("train/a", 0, count), fill, config, 0, 0, None)),
+            lambda: list(filled_rows(*clips, Run("train/a", 0, count), inpainter, BATCH, 0, 0, None)),
             repeats=3,
         )
     short, long = (peak_anonymous_mib([__file__, "length", str(n)]) for n in (200, 2000))

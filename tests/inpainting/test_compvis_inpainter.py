@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from vad_pipeline.inpainting.compvis_inpainter import CompVisUNet, convert_compvis, read_compvis
-from vad_pipeline.inpainting.latent_inpainter import InpainterError
+from vad_pipeline.inpainting.filled_clips import Inpainting, inpainter_of
+from vad_pipeline.inpainting.fit_inpainter import not_fitted
+from vad_pipeline.inpainting.latent_inpainter import InpainterError, sampling_steps
 
 MULTIPLES = (1, 2, 3, 4)
 INPUTS = torch.randn(2, 7, 16, 24, generator=torch.Generator().manual_seed(2)), torch.tensor([981, 21])
@@ -276,11 +278,12 @@ def test_half_precision_becomes_single_and_nothing_is_shared_with_the_file(state
     assert torch.equal(unet.conv_out.bias, state["model.diffusion_model.out.2.bias"])
 
 
-def test_the_sampler_takes_the_steps_of_compvis(state):
+@pytest.mark.parametrize(("count", "apart", "number"), [(50, 20, 50), (30, 33, 31), (7, 142, 8)])
+def test_the_sampler_takes_the_steps_of_compvis(state, count, apart, number):
     _, _, scheduler = convert_compvis(state)
-    scheduler.set_timesteps(50)
-    steps = list(range(1, 1000, 20))
-    assert scheduler.timesteps.tolist() == steps[::-1]
+    steps = [step + 1 for step in range(0, 1000, apart)]
+    assert len(steps) == number
+    assert sampling_steps(scheduler, count) == steps[::-1]
     alphas = state["alphas_cumprod"]
     before = [alphas[0], *alphas[steps[:-1]]]
     ours = theirs = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 3  # would be clipped
@@ -303,6 +306,12 @@ def test_the_official_size_has_the_official_parameters():
     assert ours.conv_in.weight.shape == (256, 7, 3, 3)
     assert {layer.heads for name, layer in ours.named_modules() if name.split(".")[-2:-1] == ["attentions"]} == {8}
     assert vqvae.quantize.embedding.weight.shape == (8192, 3)
+
+
+def test_a_checkpoint_fills_crops_of_the_size_that_compvis_trained_it_on(tmp_path, state):
+    torch.save(state, tmp_path / "last.ckpt")
+    config = Inpainting(source=str(tmp_path / "last.ckpt"), accelerator="cpu")
+    assert inpainter_of(config, not_fitted("")[0]).crop == 256
 
 
 # what is refused

@@ -6,8 +6,17 @@ import pytest
 import torch
 
 from vad_pipeline.anomalies.pool import Run
-from vad_pipeline.inpainting.filled_clips import Inpainting, fill_telea, filled_rows, inpainter_of, spatial_jobs
-from vad_pipeline.inpainting.fit_inpainter import not_fitted
+from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.inpainting import filled_clips as module
+from vad_pipeline.inpainting.filled_clips import (
+    Inpainter,
+    Inpainting,
+    fill_telea,
+    filled_rows,
+    inpainter_of,
+    spatial_jobs,
+)
+from vad_pipeline.inpainting.fit_inpainter import not_fitted, pipeline_of
 from vad_pipeline.inpainting.latent_inpainter import (
     Config,
     InpainterError,
@@ -41,11 +50,14 @@ def inverted(images, masks, seeds):
     return 255 - images
 
 
+INVERTER = Inpainter("", inverted, 32)
+
+
 def filled(store_clips, fill, colours=1, batch=4, start=0, stop=None, seed=0):
     frames = np.random.default_rng(1).integers(0, 255, (12, 50, 70, colours), dtype=np.uint8)
     stored = store_clips({"train/01": frames, "train/01@4": holes()})
-    config = Inpainting(crop=32, batch=batch)
-    rows = list(filled_rows(stored["train/01"], stored["train/01@4"], RUN, fill, config, seed, start, stop))
+    inpainter = Inpainter("", fill, 32)
+    rows = list(filled_rows(stored["train/01"], stored["train/01@4"], RUN, inpainter, batch, seed, start, stop))
     return frames[4:10], np.stack(rows)
 
 
@@ -78,8 +90,8 @@ def test_a_hole_larger_than_the_crop_is_filled_at_its_own_size(store_clips):
     mask[0, 2:48, 2:68] = True
     smooth = np.linspace(0, 200, 50 * 70).reshape(1, 50, 70, 1).astype(np.uint8)
     stored = store_clips({"train/01": smooth, "train/01@0": mask})
-    run, config = Run("train/01", 0, 1), Inpainting(crop=32)
-    (row,) = filled_rows(stored["train/01"], stored["train/01@0"], run, inverted, config, 0, 0, None)
+    run = Run("train/01", 0, 1)
+    (row,) = filled_rows(stored["train/01"], stored["train/01@0"], run, INVERTER, 1, 0, 0, None)
     assert np.abs(row[mask[0]].astype(int) - (255 - smooth[0][mask[0]])).max() < 12
     assert np.array_equal(row[~mask[0]], smooth[0][~mask[0]])
 
@@ -87,13 +99,13 @@ def test_a_hole_larger_than_the_crop_is_filled_at_its_own_size(store_clips):
 def test_masks_of_another_size_are_refused_by_name(store_clips):
     stored = store_clips({"train/01": np.zeros((12, 50, 70, 1), np.uint8), "train/01@4": holes(height=25, width=35)})
     with pytest.raises(ValueError, match="clip train/01@4: masks of 35x25, frames of 70x50; make the masks anew"):
-        list(filled_rows(stored["train/01"], stored["train/01@4"], RUN, inverted, Inpainting(crop=32), 0, 0, None))
+        list(filled_rows(stored["train/01"], stored["train/01@4"], RUN, INVERTER, 4, 0, 0, None))
 
 
 def test_a_mask_that_leaves_nothing_of_the_frame_is_refused(store_clips):
     stored = store_clips({"train/01": np.zeros((12, 50, 70, 1), np.uint8), "train/01@4": np.ones((6, 50, 70), bool)})
     with pytest.raises(ValueError, match="clip train/01@4, frame 0: the mask covers the whole frame"):
-        list(filled_rows(stored["train/01"], stored["train/01@4"], RUN, inverted, Inpainting(crop=32), 0, 0, None))
+        list(filled_rows(stored["train/01"], stored["train/01@4"], RUN, INVERTER, 4, 0, 0, None))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +117,8 @@ def saved(tmp_path_factory):
 
 
 def config_of(source, **settings):
-    return Inpainting(source=str(source), crop=32, steps=2, accelerator="cpu", precision="32", **settings)
+    settings = {"crop": 32, "steps": 2, "accelerator": "cpu", "precision": "32"} | settings
+    return Inpainting(source=str(source), **settings)
 
 
 def test_a_saved_pipeline_of_ours_fills_holes_and_equal_seeds_fill_equally(saved, store_clips):
@@ -137,6 +150,39 @@ def test_other_weights_steps_or_seeds_are_other_pseudo_anomalies(saved, store_cl
     assert len({first, *different}) == 5
 
 
+def fitted_on(crop):
+    vqvae, unet = new_autoencoder(TINY), new_denoiser(TINY)
+    state = {f"vqvae.{k}": v for k, v in vqvae.state_dict().items()}
+    state |= {f"unet.{k}": v for k, v in unet.state_dict().items()}
+    return Checkpoint("latent_inpainter", vars(TINY), {}, {"crop": crop, "scaling_factor": 1.0}, state)
+
+
+def crop_of(source, fitted=None, **settings):
+    return inpainter_of(config_of(source, **settings), fitted or not_fitted("")[0]).crop
+
+
+def test_every_source_fills_crops_of_the_size_that_it_was_trained_on(saved, tmp_path):
+    assert crop_of("fit", fitted_on(48), crop=None) == 48
+    assert crop_of("telea", crop=None) == 64
+    assert crop_of(saved, crop=None) == 256  # it does not say
+    pipeline_of(fitted_on(80)).save_pretrained(tmp_path / "fitted_elsewhere")
+    assert crop_of(tmp_path / "fitted_elsewhere", crop=None) == 80
+    assert crop_of(tiny_stable_diffusion(tmp_path), crop=None) == 32  # 16 cells of 2 pixels
+    assert [crop_of(source, crop=96) for source in (saved, "telea")] == [96, 96]
+
+
+def test_other_crops_are_other_pseudo_anomalies(saved, store_clips):
+    stored = store_clips({"train/01": np.zeros((12, 50, 70, 1), np.uint8), "train/01@4": holes()})
+    jobs = []
+    for crop in (None, 64, 256):
+        config = config_of(saved, crop=crop)
+        inpainter = inpainter_of(config, not_fitted("")[0])
+        jobs.append(spatial_jobs(stored, stored, [RUN], inpainter, config, 0)["train/01@4"])
+    unsaid, other, said = jobs
+    assert unsaid.fingerprint == said.fingerprint != other.fingerprint
+    assert unsaid.parameters["crop"] == 256
+
+
 def test_a_folder_that_lacks_a_component_is_named(saved, tmp_path):
     incomplete = shutil.copytree(saved, tmp_path / "incomplete")
     shutil.rmtree(incomplete / "unet")
@@ -147,12 +193,10 @@ def test_a_folder_that_lacks_a_component_is_named(saved, tmp_path):
 
 
 def test_without_a_network_the_error_says_how_to_fetch_a_pipeline_elsewhere(monkeypatch):
-    from vad_pipeline.inpainting import filled_clips as inpainting
-
     def unreachable(*_, **__):
         raise OSError("We couldn't connect to 'https://huggingface.co'")
 
-    monkeypatch.setattr(inpainting.AutoPipelineForInpainting, "from_pretrained", unreachable)
+    monkeypatch.setattr(module.AutoPipelineForInpainting, "from_pretrained", unreachable)
     with pytest.raises(InpainterError, match=r"hf download someone/inpainting --local-dir FOLDER.*to the folder"):
         inpainter_of(config_of("someone/inpainting"), not_fitted("")[0])
 

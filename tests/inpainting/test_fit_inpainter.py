@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -84,23 +86,27 @@ def test_a_fit_is_reused_and_its_pipeline_is_saved_as_diffusers_reads_it(scenes,
 
 
 def test_an_interrupted_fit_goes_on_and_ends_like_an_uninterrupted_one(scenes, tmp_path, monkeypatch):
+    """Cut off in the denoiser's second epoch, where its average of weights and how many steps that is of must go on."""
     frames, objects = scenes
-    whole = fit_inpainter(frames, objects, TINY, MASKS, 32, SHORT, 0, tmp_path / "whole")
+    longer = replace(SHORT, epochs=2)
+    whole = fit_inpainter(frames, objects, TINY, MASKS, 32, longer, 0, tmp_path / "whole")
     made = []
 
     class Interrupted(module.DenoiserTraining):
         def training_step(self, batch, number):
+            if self.current_epoch == 1:
+                raise RuntimeError("the power fails")
             made.append(number)
-            raise RuntimeError("the power fails")
+            return super().training_step(batch, number)
 
     monkeypatch.setattr(module, "DenoiserTraining", Interrupted)
     with pytest.raises(RuntimeError, match="the power fails"):
-        fit_inpainter(frames, objects, TINY, MASKS, 32, SHORT, 0, tmp_path / "cut")
-    assert made
+        fit_inpainter(frames, objects, TINY, MASKS, 32, longer, 0, tmp_path / "cut")
+    assert made == [0, 1]
     monkeypatch.undo()
     with monkeypatch.context() as patched:
         patched.setattr(module, "AutoencoderTraining", None)  # the finished step is not done again
-        resumed = fit_inpainter(frames, objects, TINY, MASKS, 32, SHORT, 0, tmp_path / "cut")
+        resumed = fit_inpainter(frames, objects, TINY, MASKS, 32, longer, 0, tmp_path / "cut")
     assert whole.checkpoint.state.keys() == resumed.checkpoint.state.keys()
     assert all(torch.equal(whole.checkpoint.state[k], resumed.checkpoint.state[k]) for k in whole.checkpoint.state)
 

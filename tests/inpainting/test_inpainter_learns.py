@@ -43,7 +43,7 @@ def test_the_autoencoder_knows_objects_and_the_denoiser_fills_holes_with_somethi
     held_out = {clip: frames[clip] for clip in fitted.checkpoint.about["held_out"]}
     runs = runs_of({clip: len(c) for clip, c in held_out.items()}, Pool(size=16), 0)
     holes = stored(hole_jobs(objects, runs, masks, 0))
-    config = Inpainting(crop=64, steps=5, accelerator="cpu")
+    config = Inpainting(steps=5, accelerator="cpu")
     spatial = stored(spatial_jobs(frames, holes, runs, inpainter_of(config, fitted.checkpoint), config, 0))
     (run,) = runs
     before = frames[run.clip].array()[run.start : run.stop].astype(int)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ from vad_pipeline.inpainting.latent_inpainter import (
     AutoencoderTraining,
     Config,
     DenoiserTraining,
+    InpainterError,
     LatentInpaintingPipeline,
     compvis_schedule,
     latent_mask,
@@ -15,6 +17,7 @@ from vad_pipeline.inpainting.latent_inpainter import (
     new_autoencoder,
     new_denoiser,
     reconstruction_loss,
+    sampling_steps,
     to_pixels,
     to_unit,
 )
@@ -46,8 +49,30 @@ def test_the_schedule_is_compvis_s():
     betas = torch.linspace(0.0015**0.5, 0.0205**0.5, 1000) ** 2
     schedule = compvis_schedule()
     assert torch.allclose(schedule.betas, betas, rtol=1e-5)
-    schedule.set_timesteps(50)
-    assert schedule.timesteps[[0, 1, -1]].tolist() == [981, 961, 1]
+    assert sampling_steps(schedule, 50)[:2] == [981, 961]
+
+
+@pytest.mark.parametrize("count", [1, 3, 9, 30, 37, 105, 600, 1000])  # most end at step 1000, which there is not
+def test_all_steps_of_the_sampler_are_steps_of_the_schedule(count):
+    schedule = compvis_schedule()
+    steps = sampling_steps(schedule, count)
+    assert steps == sorted(set(steps), reverse=True)
+    assert len(steps) >= min(count, 999)
+    assert 1 <= min(steps) <= max(steps) <= 999
+    latent = torch.ones(1, 3, 2, 2)
+    assert schedule.step(latent, steps[0], latent, eta=0.0).prev_sample.isfinite().all()
+
+
+def test_more_steps_than_the_schedule_has_are_refused():
+    with pytest.raises(InpainterError, match="1001 steps of a noise schedule of 1000; set 1000 or less"):
+        sampling_steps(compvis_schedule(), 1001)
+
+
+def test_the_pipeline_asks_its_network_at_the_sampler_s_steps(pipeline, monkeypatch):
+    asked, predict = [], pipeline.unet.forward
+    monkeypatch.setattr(pipeline.unet, "forward", lambda x, step: asked.append(step) or predict(x, step))
+    pipeline(to_unit(batch(1)["image"]), batch(1)["hole"][:, None].float(), generators(0), 7)
+    assert asked == [995, 853, 711, 569, 427, 285, 143, 1]
 
 
 def test_known_pixels_come_back_bit_for_bit_and_holes_are_filled(pipeline):
@@ -137,14 +162,19 @@ def test_both_networks_learn_one_batch():
 
 def test_the_averaged_denoiser_follows_the_trained_one_and_only_the_trained_one_gets_gradients():
     torch.manual_seed(0)
-    module = DenoiserTraining(TINY, new_autoencoder(TINY), 1e-3)
+    module = DenoiserTraining(replace(TINY, ema=0.5), new_autoencoder(TINY), 1e-3)
     trained = {name for name, p in module.named_parameters() if p.requires_grad}
     assert trained
     assert all(name.startswith("unet.") for name in trained)
     assert not any("vqvae" in name for name in module.state_dict())
-    before = module.averaged.conv_in.weight.clone()
-    with torch.no_grad():
-        module.unet.conv_in.weight += 1
-    module.on_train_batch_end(None, None, 0)
-    moved = (module.averaged.conv_in.weight - before).mean()
-    assert float(moved) == pytest.approx(1 - 1 / 10, abs=1e-5)
+    expected = module.unet.conv_in.weight.detach() + 1  # the first step's weights as they are
+    for count in range(40):
+        with torch.no_grad():
+            module.unet.conv_in.weight += 1
+        module.on_train_batch_end(None, None, 0)
+        if count:
+            decay = min(0.5, (1 + count) / (10 + count))
+            expected = decay * expected + (1 - decay) * module.unet.conv_in.weight.detach()
+        torch.testing.assert_close(module.averaged.module.conv_in.weight, expected, atol=1e-4, rtol=0)
+    lag = (module.unet.conv_in.weight - module.averaged.module.conv_in.weight).mean()
+    assert float(lag) == pytest.approx(1, abs=1e-3)  # decay / (1 - decay)

@@ -38,13 +38,15 @@ class Strokes(NamedTuple):
     box_weight: float
     boxes: tuple[int, int]
     side: tuple[int, int]
+    margin: int  # between boxes and the picture's edge
 
 
-# github.com/advimman/lama, configs/data_gen/random_{thin,medium,thick}_256.yaml; its generator draws one chain more
+# github.com/advimman/lama, configs/data_gen/random_{thin,medium,thick}_256.yaml; its generator draws one chain more,
+# but not one box more
 PRESETS = {
-    "thin": Strokes((4, 51), 10, 40, 0.0, (1, 1), (10, 50)),
-    "medium": Strokes((4, 6), 50, 100, 0.3, (1, 5), (10, 50)),
-    "thick": Strokes((1, 6), 100, 200, 0.3, (1, 4), (30, 150)),
+    "thin": Strokes((4, 51), 10, 40, 0.0, (1, 1), (10, 50), 0),
+    "medium": Strokes((4, 6), 50, 100, 0.3, (1, 5), (10, 50), 0),
+    "thick": Strokes((1, 6), 100, 200, 0.3, (1, 3), (30, 150), 10),
 }
 
 
@@ -246,16 +248,17 @@ def random_mask(height: int, width: int, preset: str, random: np.random.Generato
 
 def _irregular(height: int, width: int, strokes: Strokes, scale: float, random: np.random.Generator) -> np.ndarray:
     mask = np.zeros((height, width), np.uint8)
-    for _ in range(random.integers(strokes.chains[0], strokes.chains[1] + 1)):
+    for chain in range(random.integers(strokes.chains[0], strokes.chains[1] + 1)):
         x, y = int(random.integers(width)), int(random.integers(height))
-        for segment in range(1 + random.integers(SEGMENTS)):
-            angle = 0.01 + random.integers(4)
-            if segment % 2 == 0:
+        for _ in range(1 + random.integers(SEGMENTS)):
+            angle = 0.01 + random.integers(4)  # 0.01 to 3.01: no sine is negative: a chain goes one way
+            if chain % 2 == 0:
                 angle = 2 * math.pi - angle
             length = (10 + random.integers(strokes.length)) * scale
             brush = max(1, round((5 + random.integers(strokes.width)) * scale))
-            end_x = int(np.clip(round(x + length * math.sin(angle)), 0, width - 1))
-            end_y = int(np.clip(round(y + length * math.cos(angle)), 0, height - 1))
+            # cut off, not rounded, and up to the picture's side: as LaMa does
+            end_x = min(max(0, int(x + length * math.sin(angle))), width)
+            end_y = min(max(0, int(y + length * math.cos(angle))), height)
             cv2.line(mask, (x, y), (end_x, end_y), 1, brush)
             x, y = end_x, end_y
     return mask.astype(bool)
@@ -263,11 +266,14 @@ def _irregular(height: int, width: int, strokes: Strokes, scale: float, random: 
 
 def _boxes(height: int, width: int, strokes: Strokes, scale: float, random: np.random.Generator) -> np.ndarray:
     mask = np.zeros((height, width), bool)
+    margin = round(strokes.margin * scale)
     for _ in range(random.integers(strokes.boxes[0], strokes.boxes[1] + 1)):
         high, wide = (
-            min(max(1, round(random.integers(strokes.side[0], strokes.side[1] + 1) * scale)), side)
+            min(max(1, round(random.integers(strokes.side[0], strokes.side[1] + 1) * scale)), side - 2 * margin)
             for side in (height, width)
         )
-        top, left = random.integers(height - high + 1), random.integers(width - wide + 1)
+        top, left = (
+            random.integers(margin, side - margin - length + 1) for side, length in ((height, high), (width, wide))
+        )
         mask[top : top + high, left : left + wide] = True
     return mask

@@ -14,8 +14,10 @@ REDRAWS = 10  # of the start, at most
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SkipFrame:
-    """Attributes:
-    strides: steps in frames, 2 or more, one of which is drawn for each window with equal probability.
+    """How many frames are skipped.
+
+    Attributes:
+        strides: steps in frames, 2 or more, one of which is drawn for each window with equal probability.
     """
 
     strides: tuple[Annotated[int, Field(ge=2)], ...] = Field(default=(2, 3, 4, 5), min_length=1)

@@ -18,9 +18,11 @@ from vad_pipeline.clips.job import ClipJob
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FrameSize:
-    """Attributes:
-    height, width: pixels.
-    colour: ``rgb`` (gray frames are replicated) or ``gray``.
+    """The frames that a model reads.
+
+    Attributes:
+        height, width: pixels.
+        colour: ``rgb`` (gray frames are replicated) or ``gray``.
     """
 
     height: int = Field(default=256, ge=1)

@@ -32,10 +32,11 @@ from vad_pipeline.fitting.checkpoint import Checkpoint, state_hash
 from vad_pipeline.fitting.devices import device_check, device_of, multiplies_bf16
 from vad_pipeline.inpainting import latent_inpainter
 from vad_pipeline.inpainting.compvis_inpainter import read_compvis
-from vad_pipeline.inpainting.fit_inpainter import pipeline_of
+from vad_pipeline.inpainting.fit_inpainter import CROP, pipeline_of
 from vad_pipeline.inpainting.latent_inpainter import InpainterError, LatentInpaintingPipeline, to_pixels, to_unit
 
 TELEA_RADIUS = 3  # pixels
+PUBLIC_CROP = 256  # pixels, that CompVis' inpainting_big and most public weights were trained on
 
 Fill = Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]
 
@@ -47,8 +48,10 @@ class Inpainting:
     Attributes:
         source: ``fit`` trains a small latent inpainter on the training clips; ``telea`` is OpenCV's inpainting; a
             folder or a hub id names any diffusers inpainting pipeline; a ``.ckpt`` file is CompVis' ``inpainting_big``.
-        crop: pixels of the square that is filled; holes that need a larger one are scaled to it.
-        steps: of the sampler.
+        crop: pixels of the square that is filled; holes that need a larger one are scaled to it. None takes what suits
+            the source: the crops that were fitted, 64; for ``telea`` 64; for a pipeline the size that it says it was
+            trained on, else 256; for a ``.ckpt`` 256. Where frames are smaller, their mirror image goes on.
+        steps: of the sampler; a latent inpainter takes a few more where they do not divide 1000 (``sampling_steps``).
         batch: crops at a time.
         prompt: for pipelines that read one.
         precision: ``auto`` computes in bfloat16 where the processor multiplies in it.
@@ -56,7 +59,7 @@ class Inpainting:
     """
 
     source: str = "fit"
-    crop: int = Field(default=64, ge=16)
+    crop: int | None = Field(default=None, ge=16)
     steps: int = Field(default=20, ge=1)
     batch: int = Field(default=32, ge=1)
     prompt: str = ""
@@ -69,12 +72,14 @@ class Inpainter:
     """Something that fills holes.
 
     Attributes:
-        fingerprint: of everything that decides what it fills in.
+        fingerprint: of everything that decides what it fills in, but for ``crop``.
         fill: of crops uint8 (N, S, S, 3), holes bool (N, S, S) and one seed for each, the filled crops.
+        crop: S, pixels.
     """
 
     fingerprint: str
     fill: Fill
+    crop: int
 
 
 def inpainter_of(config: Inpainting, fitted: Checkpoint) -> Inpainter:
@@ -90,7 +95,7 @@ def inpainter_of(config: Inpainting, fitted: Checkpoint) -> Inpainter:
     """
     device_check(config.accelerator)
     if config.source == "telea":
-        return Inpainter(fingerprint("telea", cv2.__version__), fill_telea)
+        return Inpainter(fingerprint("telea", cv2.__version__), fill_telea, config.crop or CROP)
     if config.source == "fit":
         weights = state_hash(fitted.state)
         pipeline: Any = pipeline_of(fitted)
@@ -114,7 +119,17 @@ def inpainter_of(config: Inpainting, fitted: Checkpoint) -> Inpainter:
     else:
         fill = partial(fill_with_any, pipeline, steps=config.steps, prompt=config.prompt)
     settings = {"weights": weights, "steps": config.steps, "prompt": config.prompt, "bf16": bf16}
-    return Inpainter(step_fingerprint("", settings, (latent_inpainter,), ("torch", "diffusers")), fill)
+    made_by = step_fingerprint("", settings, (latent_inpainter,), ("torch", "diffusers"))
+    return Inpainter(made_by, fill, config.crop or trained_size(pipeline))
+
+
+def trained_size(pipeline: Any) -> int:
+    """Pixels of the square pictures that a latent inpainting pipeline was trained on; 256 where it does not say.
+
+    Its U-Net's configuration says it in cells of the latent: 64 of 8 pixels, so 512, for Stable Diffusion.
+    """
+    cells = getattr(getattr(pipeline, "unet", None), "config", {}).get("sample_size")
+    return cells * pipeline.vae_scale_factor if isinstance(cells, int) else PUBLIC_CROP
 
 
 def load_pipeline(source: str) -> Any:
@@ -201,10 +216,10 @@ def spatial_jobs(
         holes: bool (T, H, W), a clip for each run.
         runs: which frames the holes are in.
         inpainter: fills them.
-        config: crop and batch.
+        config: says how many crops at a time.
         seed: of the noise.
     """
-    deciding = {"inpainter": inpainter.fingerprint, "crop": config.crop, "batch": config.batch, "seed": seed}
+    deciding = {"inpainter": inpainter.fingerprint, "crop": inpainter.crop, "batch": config.batch, "seed": seed}
     return {
         run.name: ClipJob(
             fingerprint=step_fingerprint(
@@ -213,20 +228,20 @@ def spatial_jobs(
                 (sys.modules[__name__], crops, resize),
                 ("cv2",),
             ),
-            rows=partial(filled_rows, frames[run.clip], holes[run.name], run, inpainter.fill, config, seed),
+            rows=partial(filled_rows, frames[run.clip], holes[run.name], run, inpainter, config.batch, seed),
             length=run.stop - run.start,
             fps=frames[run.clip].fps,
             source=frames[run.clip].source,
-            parameters=asdict(config),
+            parameters={**asdict(config), "crop": inpainter.crop},
         )
         for run in runs
     }
 
 
 def filled_rows(
-    frames: Clip, holes: Clip, run: Run, fill: Fill, config: Inpainting, seed: int, start: int, stop: int | None
+    frames: Clip, holes: Clip, run: Run, inpainter: Inpainter, batch: int, seed: int, start: int, stop: int | None
 ) -> Iterator[np.ndarray]:
-    """Rows ``start`` to ``stop`` of a run with their holes filled, each uint8 (H, W, C).
+    """Rows ``start`` to ``stop`` of a run with their holes filled, ``batch`` crops at a time, each uint8 (H, W, C).
 
     Raises:
         ValueError: the holes are of another size than the frames, or a hole leaves nothing of a frame.
@@ -249,26 +264,27 @@ def filled_rows(
             own = np.zeros_like(hole)
             own[top : top + height, left : left + width] = part.mask
             number = np.random.SeedSequence([*frame_seed(seed, run.clip, run.start + row), i]).generate_state(1)
-            queue.append((picture, hole, square_around(part.box, config.crop, *hole.shape), own, int(number[0])))
-        if max(len(queue), len(waiting)) >= config.batch:
-            _fill(queue, fill, config)
+            queue.append((picture, hole, square_around(part.box, inpainter.crop, *hole.shape), own, int(number[0])))
+        if max(len(queue), len(waiting)) >= batch:
+            _fill(queue, inpainter, batch)
             yield from waiting
             waiting, queue = [], []
-    _fill(queue, fill, config)
+    _fill(queue, inpainter, batch)
     yield from waiting
 
 
 def _fill(
-    queue: Sequence[tuple[np.ndarray, np.ndarray, Square, np.ndarray, int]], fill: Fill, config: Inpainting
+    queue: Sequence[tuple[np.ndarray, np.ndarray, Square, np.ndarray, int]], inpainter: Inpainter, batch: int
 ) -> None:
     """Fill crops, a batch at a time, and write them into their pictures."""
-    original = [np.repeat(cut(p, s, config.crop), 3 // p.shape[-1], axis=-1) for p, _, s, _, _ in queue]
-    holes = [cut(hole, square, config.crop) for _, hole, square, _, _ in queue]
-    for first in range(0, len(queue), config.batch):
-        batch = slice(first, first + config.batch)
-        seeds = [seed for *_, seed in queue[batch]]
-        filled = fill(np.stack(original[batch]), np.stack(holes[batch]), seeds)
-        for (picture, _, square, own, _), crop in zip(queue[batch], filled, strict=True):
+    # all are cut before any is filled, because a crop may show another hole
+    original = [np.repeat(cut(p, s, inpainter.crop), 3 // p.shape[-1], axis=-1) for p, _, s, _, _ in queue]
+    holes = [cut(hole, square, inpainter.crop) for _, hole, square, _, _ in queue]
+    for first in range(0, len(queue), batch):
+        now = slice(first, first + batch)
+        seeds = [seed for *_, seed in queue[now]]
+        filled = inpainter.fill(np.stack(original[now]), np.stack(holes[now]), seeds)
+        for (picture, _, square, own, _), crop in zip(queue[now], filled, strict=True):
             if picture.shape[-1] == 1:
                 crop = to_gray(crop)[..., None]
             paste(picture, crop, square, own)

@@ -38,6 +38,7 @@ from vad_pipeline.inpainting.latent_inpainter import (
 from vad_pipeline.inpainting.object_crops import ObjectCrops
 
 NAME = "latent_inpainter"
+CROP = 64  # pixels, where none are named
 PIPELINE = "pipeline"  # folder of what save_pretrained writes
 STATISTICS_BATCHES = 16  # of crops, of which the latents' standard deviation is taken
 
@@ -119,7 +120,10 @@ def pipeline_of(checkpoint: Checkpoint) -> LatentInpaintingPipeline:
     vqvae.load_state_dict(_part(checkpoint.state, "vqvae."))
     unet.load_state_dict(_part(checkpoint.state, "unet."))
     vqvae.register_to_config(scaling_factor=checkpoint.about["scaling_factor"])
-    return LatentInpaintingPipeline(vqvae.eval(), unet.eval(), compvis_schedule("v_prediction"))
+    pipeline = LatentInpaintingPipeline(vqvae.eval(), unet.eval(), compvis_schedule("v_prediction"))
+    # so that a saved pipeline, too, says at which size it is to be used
+    unet.register_to_config(sample_size=checkpoint.about["crop"] // pipeline.vae_scale_factor)
+    return pipeline
 
 
 def _fit(
@@ -173,7 +177,7 @@ def _fit(
     )
     history = pd.concat([first, second], ignore_index=True)
     state = {f"vqvae.{k}": v for k, v in vqvae.state_dict().items()}
-    state |= {f"unet.{k}": v for k, v in _part(denoiser, "averaged.").items()}
+    state |= {f"unet.{k}": v for k, v in _part(denoiser, "averaged.module.").items()}
     seconds = sum(json.loads((folder / step / "seconds.json").read_text()) for step in ("autoencoder", "denoiser"))
     about = {
         "seed": seed,

@@ -18,12 +18,13 @@ networks are trained here on the normal frames at hand, small and on crops. Left
 - The learning rate rises over the first tenth of the steps and then falls to zero (one cycle), for both networks.
 - CompVis' U-Net answers the noise. Ours answers velocity (Salimans and Ho, ICLR 2022): after a short training an error
   in the noise is magnified fourteen-fold in the first steps of sampling. Errors in holes count ``hole_weight`` times.
-- The denoiser samples with an average of its weights over steps (decay ``ema``).
+- The denoiser samples with an average of its weights over steps (decay ``ema``, less in the first steps).
 - No attention in the autoencoder; in the U-Net on its two coarser levels.
 """
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import lightning
@@ -37,6 +38,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vad_pipeline.fitting.fit import Batch
 
@@ -118,6 +120,31 @@ def compvis_schedule(prediction: Literal["epsilon", "v_prediction"] = "epsilon")
     )
 
 
+def sampling_steps(scheduler: DDIMScheduler, count: int) -> list[int]:
+    """Steps of the noise schedule at which the U-Net is asked, from the noisiest down; the scheduler is set to them.
+
+    Every ``1000 // count``-th from 1 to the last, as CompVis' sampler spaces them: a few more than ``count`` where that
+    does not divide 1000, 31 for 30. diffusers leaves those out, which are the noisiest, and begins as if there were
+    less noise than there is. Where CompVis' spacing ends at 1000, one behind the last, its sampler fails; here that
+    step is left out.
+
+    Args:
+        scheduler: of the schedule; its ``step`` then goes as far at a time.
+        count: at most all.
+
+    Raises:
+        InpainterError: it is more.
+
+    >>> sampling_steps(compvis_schedule(), 30)[:2], len(sampling_steps(compvis_schedule(), 30))
+    ([991, 958], 31)
+    """
+    total = scheduler.config["num_train_timesteps"]
+    if count > total:
+        raise InpainterError(f"inpainting.steps: {count} steps of a noise schedule of {total}; set {total} or less")
+    scheduler.set_timesteps(count)
+    return list(range(1, total, total // count))[::-1]
+
+
 class LatentInpaintingPipeline(DiffusionPipeline):
     """Inpainting in the latent space of a VQ autoencoder; holds ``vqvae``, ``unet`` and ``scheduler``."""
 
@@ -128,6 +155,8 @@ class LatentInpaintingPipeline(DiffusionPipeline):
     def __init__(self, vqvae: VQModel, unet: UNet2DModel, scheduler: DDIMScheduler):
         super().__init__()
         self.register_modules(vqvae=vqvae, unet=unet, scheduler=scheduler)
+        # pixels along a latent's cell, under the name that pipelines of diffusers have for it
+        self.vae_scale_factor = 2 ** (len(vqvae.config["block_out_channels"]) - 1)
 
     @torch.no_grad()
     def __call__(
@@ -143,18 +172,20 @@ class LatentInpaintingPipeline(DiffusionPipeline):
             image: (B, 3, H, W) in [-1, 1]; H and W are multiples of what the networks halve.
             mask_image: (B, 1, H, W), 1 in the hole, 0 elsewhere.
             generator: one per picture, of its noise.
-            num_inference_steps: of DDIM, with eta 0.
+            num_inference_steps: of DDIM, with eta 0, spaced by ``sampling_steps``.
 
         Returns:
             (B, 3, H, W) in [-1, 1]: exactly the image outside the hole.
+
+        Raises:
+            InpainterError: more steps than the noise schedule has.
         """
         hole = mask_image > 0.5
         known = masked_latent(self.vqvae, image, hole)
         latent_hole = latent_mask(hole, known.shape[-2:])
         noise = [torch.randn(known.shape[1:], generator=g, device=g.device) for g in generator]
         latent = torch.stack(noise).to(image.device) * self.scheduler.init_noise_sigma
-        self.scheduler.set_timesteps(num_inference_steps)
-        for step in self.progress_bar(self.scheduler.timesteps):
+        for step in self.progress_bar(sampling_steps(self.scheduler, num_inference_steps)):
             predicted = self.unet(torch.cat([latent, known, latent_hole], dim=1), step).sample.float()
             latent = self.scheduler.step(predicted, step, latent, eta=0.0, return_dict=False)[0]
         decoded = quantised_and_decoded(self.vqvae, latent / self.vqvae.config["scaling_factor"])[0]
@@ -253,7 +284,7 @@ class DenoiserTraining(lightning.LightningModule):
         # a plain attribute in a list: the finished autoencoder is neither trained nor saved here
         self._vqvae = [copy.deepcopy(vqvae).eval().requires_grad_(False)]
         self.unet = new_denoiser(config).to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-        self.averaged = copy.deepcopy(self.unet).requires_grad_(False)
+        self.averaged = AveragedModel(self.unet, multi_avg_fn=partial(average, config.ema)).requires_grad_(False)
         self.schedule = compvis_schedule("v_prediction")
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -269,7 +300,9 @@ class DenoiserTraining(lightning.LightningModule):
         generator = torch.Generator().manual_seed(number)
         self.log("val_denoiser_loss", self._loss(self.averaged, batch, steps, generator), batch_size=count)
 
-    def _loss(self, unet: UNet2DModel, batch: Batch, steps: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _loss(
+        self, unet: UNet2DModel | AveragedModel, batch: Batch, steps: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
         image, hole = to_unit(batch["image"]), batch["hole"][:, None]
         vqvae = self._vqvae[0].to(self.device)  # type: ignore[arg-type]
         with torch.no_grad():
@@ -284,13 +317,23 @@ class DenoiserTraining(lightning.LightningModule):
         return (weight * (predicted - velocity).square()).sum() / (weight.sum() * latent.shape[1])
 
     def on_train_batch_end(self, *_: Any) -> None:
-        decay = min(self.config.ema, (1 + self.global_step) / (10 + self.global_step))
-        with torch.no_grad():
-            for mean, new in zip(self.averaged.parameters(), self.unet.parameters(), strict=True):
-                mean.lerp_(new, 1 - decay)
+        self.averaged.update_parameters(self.unet)
 
     def configure_optimizers(self) -> Any:
         return one_cycle(self, torch.optim.Adam(self.unet.parameters(), lr=self.learning_rate), self.learning_rate)
+
+
+def average(decay: float, means: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+    """Move averages towards the weights of one step more, as ``AveragedModel`` asks for it.
+
+    Args:
+        decay: of the averages per step; in the first steps it is (1 + count) / (10 + count), so that the random initial
+            weights are soon forgotten.
+        means: averages, changed in place.
+        weights: of the same shapes.
+        count: steps that the averages are of.
+    """
+    get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(means, weights, count)
 
 
 def one_cycle(module: lightning.LightningModule, optimizer: torch.optim.Optimizer, highest: float) -> Any:

@@ -15,7 +15,7 @@ from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.inpainting.filled_clips import Inpainting, inpainter_of, spatial_jobs
-from vad_pipeline.inpainting.fit_inpainter import InpainterFit, fit_inpainter, held_out_errors, not_fitted
+from vad_pipeline.inpainting.fit_inpainter import CROP, InpainterFit, fit_inpainter, held_out_errors, not_fitted
 from vad_pipeline.inpainting.latent_inpainter import Config
 from vad_pipeline.report.figures import learning_curves_figure
 from vad_pipeline.report.gallery import draw_gallery
@@ -52,7 +52,7 @@ def fit_node(namespace: str) -> Callable[..., tuple[Checkpoint, pd.DataFrame]]:
         """Fit a latent inpainter to the training clips, or take it where that was done; nothing for another source."""
         if inpainting.source != "fit":
             return not_fitted(inpainting.source)
-        train, crop = frames.split("train"), inpainting.crop
+        train, crop = frames.split("train"), inpainting.crop or CROP
         callbacks = [curves] if (curves := live_curves(namespace)) else []
         fitted = fit_inpainter(train, objects, config, masks, crop, training, seed, working_directory, callbacks)
         return fitted.checkpoint, fitted.history
