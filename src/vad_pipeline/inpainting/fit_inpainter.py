@@ -22,7 +22,6 @@ from vad_pipeline.clips.fingerprint import fingerprint, step_fingerprint
 from vad_pipeline.fitting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vad_pipeline.fitting.devices import TrainingError, device_check
 from vad_pipeline.fitting.fit import HISTORY_COLUMNS, PLACE, RESUME, FitSettings, Fitted, Trained, fit
-from vad_pipeline.inpainting import latent_inpainter, object_crops
 from vad_pipeline.inpainting.latent_inpainter import (
     AutoencoderTraining,
     Config,
@@ -240,7 +239,7 @@ def _fingerprint(
     settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
     parameters = {"model": asdict(config), "masks": asdict(holes), "crop": size, "training": settings, "seed": seed}
     data = fingerprint(*(clip.fingerprint for clips in (frames, objects) for clip in clips.values()))
-    code = (latent_inpainter, object_crops, crops, masks)
+    code = (AutoencoderTraining, DenoiserTraining, ObjectCrops, crop_loader, _latent_scale)
     return step_fingerprint(data, parameters, code, ("torch", "diffusers", "cv2"))
 
 

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
 import lightning
@@ -84,7 +83,6 @@ class Detector(lightning.LightningModule):
     has_maps: ClassVar[bool] = False
     size_multiple: ClassVar[int] = 1  # height and width of the frames are multiples of it
     scoring_only: ClassVar[frozenset[str]] = frozenset()  # fields of the configuration that training does not read
-    code: ClassVar[tuple[ModuleType, ...]] = ()  # further code, beside its own and the layers, that decides results
 
     def __init__(self, config: Any, colours: int = 3, learning_rate: float = 2e-4, epochs: int = 60):
         super().__init__()

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
 from vad_pipeline.evaluation.terms import Term
-from vad_pipeline.flow import representation
 from vad_pipeline.flow.representation import LIMIT, Representation, flow_of, hsv_picture, represent
 from vad_pipeline.models.conv3d_ae import Conv3dAE, Windows
 from vad_pipeline.models.layers.pixels import scale_frames
@@ -54,7 +53,6 @@ class FlowConv3dAE(Conv3dAE):
     config_class = Config
     streams = ("frames", "flow")
     stream = "flow"
-    code = (representation,)
     terms: ClassVar[dict[str, Term]] = {
         "flow_error": Term(higher_is_anomalous=True, meaning="mean squared error of the reconstructed ninth flow")
     }

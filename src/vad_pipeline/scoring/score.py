@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.code import code_of
 from vad_pipeline.clips.fingerprint import fingerprint
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.pool import write_rows
 from vad_pipeline.fitting.checkpoint import state_hash
 from vad_pipeline.fitting.devices import device_check, device_of
 from vad_pipeline.fitting.windows import leading
-from vad_pipeline.models.code import model_sources
 from vad_pipeline.models.contract import Detector, ScoringOptions
 
 
@@ -49,9 +49,9 @@ class Scoring:
 
 
 def scoring_fingerprint(model: Detector, scoring: Scoring) -> str:
-    """What scores depend on beside the clips: weights, configuration, precision, code of the model and its layers."""
+    """What scores depend on beside the clips: weights, configuration, precision, code of the model."""
     settings = json.dumps([asdict(model.config), scoring.precision], sort_keys=True)
-    return fingerprint(state_hash(model.state_dict()), settings, *model_sources(type(model)), torch.__version__)
+    return fingerprint(state_hash(model.state_dict()), settings, code_of(type(model)), torch.__version__)
 
 
 def score_clips(

@@ -1,6 +1,5 @@
 """Training of any detector on normal clips: held-out clips, calibration, finished work reused."""
 
-import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,19 +15,18 @@ from lightning.pytorch.callbacks import Callback
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
-from vad_pipeline.anomalies import patch, pseudo_windows, skip_frame
+from vad_pipeline.anomalies.patch import read_intruders
 from vad_pipeline.anomalies.pseudo_windows import NumberedSampler, PseudoWindows
 from vad_pipeline.clips.clip import Clips, split_held_out
+from vad_pipeline.clips.code import code_of
 from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.fitting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vad_pipeline.fitting.devices import TrainingError, device_check, device_of
 from vad_pipeline.fitting.fit import PLACE, RESUME, FitSettings, Trained, fit
 from vad_pipeline.fitting.windows import Windows, leading, ordered_loader, training_loader
-from vad_pipeline.flow import textures
 from vad_pipeline.models import MODELS
 from vad_pipeline.models.build import build
-from vad_pipeline.models.code import model_sources
 from vad_pipeline.models.contract import ScoringOptions
 
 
@@ -164,17 +162,18 @@ def training_fingerprint(
     streams: Mapping[str, Clips],
     pseudo: Clips | None = None,
 ) -> str:
-    """What a training depends on: parameters, data, the code of the model and its layers, torch."""
+    """What a training depends on: parameters, data, the code of the model and of its windows, torch."""
     settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
     model = {k: v for k, v in asdict(config).items() if k not in MODELS[name].scoring_only}
     parts = [name, json.dumps([model, asdict(size), settings, seed], sort_keys=True)]
     parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
     parts += [f"pseudo:{run}:{c.fingerprint}" for run, c in (pseudo or {}).items()]
+    code: tuple[object, ...] = (MODELS[name], Windows, training_loader)
     if kind := MODELS[name].pseudo_anomalies(config):
-        parts += [inspect.getsource(module) for module in (pseudo_windows, patch, skip_frame, textures)]
+        code += (PseudoWindows, NumberedSampler)
         if kind.source == "patch" and kind.intruders:
-            parts.append(files_fingerprint(patch.read_intruders(Path(kind.intruders)), content=True))
-    return fingerprint(*parts, *model_sources(MODELS[name]), torch.__version__)
+            parts.append(files_fingerprint(read_intruders(Path(kind.intruders)), content=True))
+    return fingerprint(*parts, code_of(*code), torch.__version__)
 
 
 def _calibrated(trained: Checkpoint, config: Any, held_out: Mapping[str, Clips], training: Training) -> Checkpoint:
