@@ -19,9 +19,9 @@ from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.pool import ClipPool, Parallel
 from vad_pipeline.clips.resize import FrameSize
-from vad_pipeline.models import MODELS
 from vad_pipeline.models.conv3d_ae import Config as AEConfig
 from vad_pipeline.models.lgn_net import Config as LGNConfig
+from vad_pipeline.models.systems import model_class
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.training.train import Training, train
 
@@ -51,7 +51,9 @@ def main() -> None:
             training = Training(epochs=1, batch_size=8, window_stride=n // (8 * STEPS), held_out=0, accelerator="cpu")
             train(model, CONFIGS[model], SIZE, training, 0, streams, folder / what)
         else:
-            score_clips(MODELS[model](CONFIGS[model], colours=1).eval(), streams, Scoring(), [[f"test/{n}"]], folder)
+            score_clips(
+                model_class(model)(CONFIGS[model], colours=1).eval(), streams, Scoring(), [[f"test/{n}"]], folder
+            )
         return
     print(machine())
     with tempfile.TemporaryDirectory() as name:

@@ -24,7 +24,9 @@ from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.pool import ClipPool, Parallel
 from vad_pipeline.clips.resize import FrameSize, resize_jobs
-from vad_pipeline.fitting.windows import Windows, training_loader
+from vad_pipeline.clips.window import Stream
+from vad_pipeline.fitting.loaders import training_loader
+from vad_pipeline.fitting.windows import Windows
 from vad_pipeline.models.layers.pixels import scale_frames
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 from vad_pipeline.sources.images import list_images, read_frames
@@ -50,6 +52,9 @@ class JpegWindows(Dataset):
             frame = cv2.resize(image, (256, 256)).astype(np.float32)
             frames.append((frame / 127.5 - 1).reshape(256, 256, -1).transpose(2, 0, 1))
         return torch.from_numpy(np.stack(frames))
+
+
+SEEN = {"frames": Stream(range(LENGTH))}
 
 
 def written_scenes(folder: Path) -> list[list[Path]]:
@@ -89,7 +94,7 @@ def main() -> None:
         else:
             clips = written_scenes(folder)
         for colour in ("gray", "rgb"):
-            ours = training_loader(Windows({"frames": stored(clips, colour, folder)}, LENGTH), BATCH, seed=0)
+            ours = training_loader(Windows({"frames": stored(clips, colour, folder)}, SEEN, LENGTH), BATCH, seed=0)
             jpegs = DataLoader(JpegWindows(clips, colour), BATCH, shuffle=True, num_workers=1, persistent_workers=True)
 
             def deliver(loader: DataLoader, scale: bool) -> None:

@@ -173,7 +173,9 @@ def test_frame_by_frame_gives_the_scores_that_batches_give(case, tmp_path, data)
         n = len(next(iter(arrays.values()))) + FEWER.get(next(iter(arrays)), 0)
         for t in range(n):
             # the flow between two frames is there with the second one
-            fresh = {name: rows[t - FEWER.get(name, 0) :][: int(t >= FEWER.get(name, 0))] for name, rows in arrays.items()}
+            fresh = {
+                name: rows[t - FEWER.get(name, 0) :][: int(t >= FEWER.get(name, 0))] for name, rows in arrays.items()
+            }
             if (batch := scorer.push(fresh)) is not None:
                 yield batch
         if (batch := scorer.finish()) is not None:
@@ -205,7 +207,16 @@ def test_finished_scores_are_found_again_and_new_weights_run_no_network(case, tm
     fused = {field: 0.25 for field in model_class(name).fusing_only}
     changed = type(config)(**{**asdict(config), **fused})
     model = model_class(name)
-    again = train(name, changed, SIZE, Training(epochs=1, batch_size=4, accelerator="cpu"), 0, streams, tmp_path, stored=twins_of(result, data, model, config))
+    again = train(
+        name,
+        changed,
+        SIZE,
+        Training(epochs=1, batch_size=4, accelerator="cpu"),
+        0,
+        streams,
+        tmp_path,
+        stored=twins_of(result, data, model, config),
+    )
     assert again.reused
     assert again.checkpoint.normaliser == result.checkpoint.normaliser
     second, found = score_clips(build(again.checkpoint), streams, scoring, groups, tmp_path)

@@ -1,6 +1,7 @@
 """The order of the house: every folder imports only what stands before it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import vad_pipeline
 
 PACKAGE = "vad_pipeline"
 SOURCE = Path(vad_pipeline.__file__).parent
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 # From the ground up, folders and single files; docs/architecture.md draws it.
 ORDER = (
@@ -73,6 +75,17 @@ def test_a_room_imports_only_what_stands_before_it(room):
         if module.startswith(f"{PACKAGE}.") and module.split(".")[1] in above
     ]
     assert not wrong
+
+
+def test_the_page_and_its_drawing_show_the_rooms_in_their_order():
+    rooms = list(ORDER[1:])
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("| in `src/vad_pipeline/` | holds |")[1].split("\n\n")[0]
+    first_column = " ".join(row.split("|")[1] for row in table.splitlines() if row)
+    assert [name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([^`]+)`", first_column)] == rooms
+    drawing = (DOCS / "architecture.svg").read_text(encoding="utf-8")
+    drawn = re.findall(r'<text class="room"[^>]*>([^<]+)</text>', drawing)
+    assert [name.removesuffix(".py").rstrip("/") for name in drawn] == rooms
 
 
 @pytest.mark.parametrize(("library", "rooms"), [("kedro", KEDRO), ("kedro_datasets", KEDRO), ("mlflow", MLFLOW)])

@@ -92,20 +92,24 @@ def test_an_interrupted_fit_goes_on_and_ends_like_an_uninterrupted_one(scenes, t
     whole = fit_inpainter(frames, objects, TINY, MASKS, 32, longer, 0, tmp_path / "whole")
     made = []
 
-    class Interrupted(module.DenoiserTraining):
-        def training_step(self, batch, number):
-            if self.current_epoch == 1:
-                raise RuntimeError("the power fails")
-            made.append(number)
-            return super().training_step(batch, number)
+    step = module.DenoiserTraining.training_step
 
-    monkeypatch.setattr(module, "DenoiserTraining", Interrupted)
+    def interrupted(self, batch, number):
+        if self.current_epoch == 1:
+            raise RuntimeError("the power fails")
+        made.append(number)
+        return step(self, batch, number)
+
+    def done_again(self, *_):
+        raise AssertionError("the finished step is done again")
+
+    monkeypatch.setattr(module.DenoiserTraining, "training_step", interrupted)
     with pytest.raises(RuntimeError, match="the power fails"):
         fit_inpainter(frames, objects, TINY, MASKS, 32, longer, 0, tmp_path / "cut")
     assert made == [0, 1]
     monkeypatch.undo()
     with monkeypatch.context() as patched:
-        patched.setattr(module, "AutoencoderTraining", None)  # the finished step is not done again
+        patched.setattr(module.AutoencoderTraining, "__init__", done_again)
         resumed = fit_inpainter(frames, objects, TINY, MASKS, 32, longer, 0, tmp_path / "cut")
     assert whole.checkpoint.state.keys() == resumed.checkpoint.state.keys()
     assert all(torch.equal(whole.checkpoint.state[k], resumed.checkpoint.state[k]) for k in whole.checkpoint.state)

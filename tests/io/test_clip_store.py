@@ -14,13 +14,12 @@ import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
-from vad_pipeline.clips import resize
 from vad_pipeline.clips.fingerprint import step_fingerprint
 from vad_pipeline.clips.job import ClipJob
-from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.clips.resize import FrameSize, resize
 from vad_pipeline.io.clip_store import ClipStoreDataset
 from vad_pipeline.io.prune import prune_clips
-from vad_pipeline.sources import images
+from vad_pipeline.sources.images import read_image
 
 
 def rows(value, n, start, stop):
@@ -137,7 +136,7 @@ def test_the_fingerprint_follows_input_parameters_and_code():
     assert base == step_fingerprint("a", FrameSize(8, 8), (resize,), ("numpy",))
     assert base != step_fingerprint("b", FrameSize(8, 8), (resize,), ("numpy",))
     assert base != step_fingerprint("a", FrameSize(8, 9), (resize,), ("numpy",))
-    assert base != step_fingerprint("a", FrameSize(8, 8), (images,), ("numpy",))
+    assert base != step_fingerprint("a", FrameSize(8, 8), (read_image,), ("numpy",))
     assert base != step_fingerprint("a", FrameSize(8, 8), (resize,), ("pandas",))
 
 

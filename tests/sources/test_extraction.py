@@ -18,7 +18,7 @@ def source(monkeypatch):
 
     def use(*clips):
         made = SOURCES["scenes"]
-        replaced = type(made)(made.config, lambda config: list(clips), made.modules, made.libraries)
+        replaced = type(made)(made.config, lambda config: list(clips), made.libraries)
         monkeypatch.setitem(SOURCES, "scenes", replaced)
         return FrameExtraction("scenes")
 

@@ -15,10 +15,12 @@ from tests.conftest import PROJECT
 from tests.training.conftest import SIZE
 from tests.training.kill_setup import train_long
 from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.code import definitions_of
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.fitting.checkpoint import CheckpointError
 from vad_pipeline.fitting.devices import TrainingError, device_check
-from vad_pipeline.models.lgn_net import LGNNet
+from vad_pipeline.models import conv3d_ae
+from vad_pipeline.models.lgn_net import Config, LGNNet
 from vad_pipeline.training.train import Training, train, training_fingerprint
 
 
@@ -91,6 +93,20 @@ def test_the_fingerprint_of_a_training_follows_data_parameters_and_seed(config, 
         len({of(), of(seed=1), of(replace(config, items=5)), of(training=replace(training, epochs=2)), of(clips=fewer)})
         == 5
     )
+
+
+def test_the_code_of_a_training_is_the_model_s_that_of_its_windows_and_what_makes_them_odd(monkeypatch, training):
+    roots = []
+    monkeypatch.setattr("vad_pipeline.training.train.code_of", lambda *given: roots.append(given) or "")
+    for name, config in (("lgn_net", Config()), ("lntra_patch", conv3d_ae.Config(pseudo="patch"))):
+        training_fingerprint(name, config, SIZE, training, 0, {})
+    lgn_net, lntra = (set(definitions_of(*given)) for given in roots)
+    both = {"fitting.windows:Windows", "fitting.loaders:EpochSampler", "models.layers.pixels:scale_frames"}
+    assert {f"vad_pipeline.{name}" for name in both} <= lgn_net & lntra
+    assert {
+        f"vad_pipeline.{name}" for name in ("anomalies.patch:patch_clip", "flow.textures:texture")
+    } <= lntra - lgn_net
+    assert not [name for name in lgn_net if "conv3d" in name or "anomalies" in name]
 
 
 def test_held_out_clips_take_no_part_and_gamma_is_calibrated_on_them(tmp_path, config, training, scenes):

@@ -6,7 +6,6 @@ pixels, at least 64 pixels large (LaMa's own limit, 2% of the picture, would dro
 """
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -89,16 +88,14 @@ class Component(NamedTuple):
 def object_jobs(frames: Clips, config: Masks) -> dict[str, ClipJob]:
     """Jobs that find the objects of every clip: bool (T, H, W)."""
     deciding = {name: getattr(config, name) for name in ("segmenter", "threshold", "min_area", "max_share", "weights")}
-    modules = [sys.modules[__name__]]
     if config.segmenter == "mask_rcnn":
         from vad_pipeline.anomalies import instance_segmentation
 
         instance_segmentation.load(config.weights)  # says what is missing before anything is computed
         deciding["weights"] = files_fingerprint([Path(str(config.weights))], content=True)
-        modules.append(instance_segmentation)
     return {
         clip: ClipJob(
-            fingerprint=step_fingerprint(stored.fingerprint, deciding, tuple(modules), ("cv2",)),
+            fingerprint=step_fingerprint(stored.fingerprint, deciding, (object_rows,), ("cv2",)),
             rows=partial(object_rows, stored, config),
             length=len(stored),
             fps=stored.fps,
@@ -174,7 +171,7 @@ def hole_jobs(objects: Clips, runs: Sequence[Run], config: Masks, seed: int) -> 
             fingerprint=step_fingerprint(
                 f"{objects[run.clip].fingerprint} {run}",
                 {**deciding, "seed": seed},
-                (sys.modules[__name__],),
+                (hole_rows,),
                 ("cv2", "numpy"),
             ),
             rows=partial(hole_rows, objects[run.clip], run, config, seed),

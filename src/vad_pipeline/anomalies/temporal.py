@@ -1,6 +1,5 @@
 """Temporal pseudo-anomalies of whole clips: flow mixed up at the holes of its frames (spec 6.5)."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -8,7 +7,6 @@ from functools import partial
 import cv2
 import numpy as np
 
-from vad_pipeline.anomalies import flow_mixup
 from vad_pipeline.anomalies.flow_mixup import FlowMixup, mixup_clip
 from vad_pipeline.anomalies.masks import components
 from vad_pipeline.anomalies.pool import Run, frame_seed
@@ -34,7 +32,7 @@ def temporal_jobs(flow: Clips, holes: Clips, runs: Sequence[Run], config: FlowMi
             fingerprint=step_fingerprint(
                 f"{flow[run.clip].fingerprint} {holes[run.name].fingerprint} {run}",
                 {**asdict(config), "seed": seed},
-                (sys.modules[__name__], flow_mixup),
+                (mixed_rows,),
                 ("cv2", "numpy"),
             ),
             rows=partial(mixed_rows, flow[run.clip], holes[run.name], run, config, seed),

@@ -2,13 +2,13 @@
 
 import hashlib
 import importlib
-import inspect
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+from vad_pipeline.clips.code import code_of
 
 
 def fingerprint(*parts: object) -> str:
@@ -33,12 +33,9 @@ def files_fingerprint(paths: Iterable[Path], content: bool = False) -> str:
     return fingerprint(*parts)
 
 
-def step_fingerprint(
-    of_input: str, parameters: Any, modules: tuple[ModuleType, ...], libraries: tuple[str, ...] = ()
-) -> str:
-    """Fingerprint of a step's result: its input, its parameters, the source text of the modules that do the work and
-    the versions of the libraries (import names) they lean on."""
+def step_fingerprint(of_input: str, parameters: Any, roots: tuple[object, ...], libraries: tuple[str, ...] = ()) -> str:
+    """Fingerprint of a step's result: its input, its parameters, the code of the functions and classes that do the
+    work (``code_of``) and the versions of the libraries (import names) they lean on."""
     settings = asdict(parameters) if is_dataclass(parameters) and not isinstance(parameters, type) else parameters
-    sources = [inspect.getsource(module) for module in modules]
     versions = [f"{library} {importlib.import_module(library).__version__}" for library in libraries]
-    return fingerprint(of_input, json.dumps(settings, sort_keys=True, default=str), *sources, *versions)
+    return fingerprint(of_input, json.dumps(settings, sort_keys=True, default=str), code_of(*roots), *versions)

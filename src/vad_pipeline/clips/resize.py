@@ -1,6 +1,5 @@
 """Derived frames: the size and colour that a model reads."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -39,7 +38,7 @@ def resize_jobs(frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
     """Jobs that resize every clip to uint8 (T, height, width, channels)."""
     return {
         clip: ClipJob(
-            fingerprint=step_fingerprint(stored.fingerprint, size, (sys.modules[__name__],), ("cv2",)),
+            fingerprint=step_fingerprint(stored.fingerprint, size, (resized_rows,), ("cv2",)),
             rows=partial(resized_rows, stored, size),
             length=len(stored),
             fps=stored.fps,

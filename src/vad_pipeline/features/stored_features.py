@@ -1,6 +1,5 @@
 """Features of whole clips in the clip store: each frame is described once, whoever reads it."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -12,7 +11,6 @@ import torch
 from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.fingerprint import files_fingerprint, step_fingerprint
 from vad_pipeline.clips.job import ClipJob
-from vad_pipeline.features import providers, vifi_clip
 from vad_pipeline.features.providers import FrameFeatures, describe, load
 
 AT_ONCE = 16  # frames
@@ -31,9 +29,7 @@ def feature_jobs(frames: Clips, config: FrameFeatures, device: torch.device) -> 
         settings["checkpoint"] = files_fingerprint(files, content=True)
     return {
         clip: ClipJob(
-            fingerprint=step_fingerprint(
-                stored.fingerprint, settings, (sys.modules[__name__], providers, vifi_clip), ("torch", "cv2")
-            ),
+            fingerprint=step_fingerprint(stored.fingerprint, settings, (feature_rows,), ("torch", "cv2")),
             rows=partial(feature_rows, stored, config, device),
             length=len(stored),
             fps=stored.fps,

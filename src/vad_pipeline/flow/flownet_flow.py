@@ -1,7 +1,6 @@
 """FlowNet's optical flow of clips: batches of pairs through a network, public or trained by ``flownet_training``."""
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache, partial
@@ -16,7 +15,6 @@ from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.fingerprint import step_fingerprint
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.fitting.devices import device_check, device_of, multiplies_bf16
-from vad_pipeline.flow import flownet, flownet_checkpoint, stored_flow
 from vad_pipeline.flow.flownet import FlowNet, FlowNetError, estimate
 from vad_pipeline.flow.flownet_checkpoint import EMBEDDED, Channels, load_flownet
 from vad_pipeline.flow.stored_flow import flow_job, stored_row
@@ -82,12 +80,11 @@ def flownet_jobs(frames: Clips, config: FlowNetFlow) -> dict[str, ClipJob]:
         "magnify": config.magnify,
         "precision": precision,
     }
-    modules = (sys.modules[__name__], flownet, flownet_checkpoint, stored_flow)
     settings = {**asdict(config), "checkpoint": config.weights.name, "precision": precision}
     return {
         clip: flow_job(
             stored,
-            step_fingerprint(stored.fingerprint, deciding, modules, ("torch",)),
+            step_fingerprint(stored.fingerprint, deciding, (flownet_rows,), ("torch",)),
             partial(flownet_rows, stored, config),
             settings,
         )

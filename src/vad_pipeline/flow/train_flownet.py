@@ -18,7 +18,6 @@ from vad_pipeline.clips.fingerprint import fingerprint, step_fingerprint
 from vad_pipeline.fitting.checkpoint import read_checkpoint, state_hash, write_checkpoint
 from vad_pipeline.fitting.devices import device_check
 from vad_pipeline.fitting.fit import PLACE, RESUME, FitSettings, Trained, fit
-from vad_pipeline.flow import flow_pairs, flownet, layers, rendered_pairs, silhouettes, textures
 from vad_pipeline.flow.flow_pairs import flow_pair_loader, held_out_loader
 from vad_pipeline.flow.flownet import Config, FlowNet, FlowNetError, FlowNetTraining
 from vad_pipeline.flow.flownet_checkpoint import EMBEDDED, flownet_checkpoint, load_flownet
@@ -138,5 +137,5 @@ def _fingerprint(
     if start is not None:
         parameters["start"] = state_hash(start)
     surfaces = fingerprint(*(f"{frame.shape} {hashlib.sha256(frame.tobytes()).hexdigest()}" for frame in frames or ()))
-    code = (flownet, flow_pairs, rendered_pairs, layers, silhouettes, textures)
+    code = (FlowNetTraining, RenderedPairs, flow_pair_loader, held_out_loader)
     return step_fingerprint(surfaces, parameters, code, ("torch", "cv2"))

@@ -5,7 +5,6 @@ useInitialFlow is not among the parameters: the previous pair's flow would tie e
 things move far, more ``scales`` do what a start from a coarser estimator would.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from functools import partial
@@ -16,12 +15,10 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from vad_pipeline.clips import resize
 from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.fingerprint import step_fingerprint
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import to_gray
-from vad_pipeline.flow import stored_flow, tvl1_solver
 from vad_pipeline.flow.stored_flow import FlowError, flow_job, stored_row
 from vad_pipeline.flow.tvl1_solver import Parameters, dual_tvl1
 
@@ -98,11 +95,10 @@ def tvl1_jobs(frames: Clips, config: TVL1) -> dict[str, ClipJob]:
     if config.preset == "accurate":
         _require_contrib()
     settings = {"preset": config.preset, **asdict(config.parameters())}
-    modules = (sys.modules[__name__], tvl1_solver, stored_flow, resize)
     jobs = {}
     for clip, stored in frames.items():
         _check_size(stored.shape[1:3], f"clip {clip}: ")
-        key = step_fingerprint(stored.fingerprint, settings, modules, ("cv2",))
+        key = step_fingerprint(stored.fingerprint, settings, (tvl1_rows,), ("cv2",))
         jobs[clip] = flow_job(stored, key, partial(tvl1_rows, stored, config), settings)
     return jobs
 

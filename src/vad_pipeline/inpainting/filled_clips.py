@@ -5,7 +5,6 @@ Each hole is filled in a square crop around it, many crops at a time; what lies 
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,18 +18,15 @@ from diffusers.pipelines.auto_pipeline import AutoPipelineForInpainting
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
-from vad_pipeline.anomalies import crops
 from vad_pipeline.anomalies.crops import Square, cut, paste, square_around
 from vad_pipeline.anomalies.masks import components
 from vad_pipeline.anomalies.pool import Run, frame_seed
-from vad_pipeline.clips import resize
 from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.fingerprint import fingerprint, step_fingerprint
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import to_gray
 from vad_pipeline.fitting.checkpoint import Checkpoint, state_hash
 from vad_pipeline.fitting.devices import device_check, device_of, multiplies_bf16
-from vad_pipeline.inpainting import latent_inpainter
 from vad_pipeline.inpainting.compvis_inpainter import read_compvis
 from vad_pipeline.inpainting.fit_inpainter import CROP, pipeline_of
 from vad_pipeline.inpainting.latent_inpainter import InpainterError, LatentInpaintingPipeline, to_pixels, to_unit
@@ -95,18 +91,19 @@ def inpainter_of(config: Inpainting, fitted: Checkpoint) -> Inpainter:
     """
     device_check(config.accelerator)
     if config.source == "telea":
-        return Inpainter(fingerprint("telea", cv2.__version__), fill_telea, config.crop or CROP)
+        return Inpainter(step_fingerprint("", "telea", (fill_telea,), ("cv2",)), fill_telea, config.crop or CROP)
     if config.source == "fit":
         weights = state_hash(fitted.state)
         pipeline: Any = pipeline_of(fitted)
+        made_by: Callable = pipeline_of
     elif config.source.endswith(".ckpt"):
         path = Path(config.source)
         if not path.is_file():
             raise InpainterError(f"no checkpoint at {path}; correct inpainting.source")
         weights = _file_hash(path)
-        pipeline = LatentInpaintingPipeline(*read_compvis(path))
+        pipeline, made_by = LatentInpaintingPipeline(*read_compvis(path)), read_compvis
     else:
-        weights, pipeline = config.source, load_pipeline(config.source)
+        weights, pipeline, made_by = config.source, load_pipeline(config.source), load_pipeline
         if Path(config.source).is_dir():
             files = sorted(path for path in Path(config.source).rglob("*") if path.is_file())
             weights = fingerprint(*(f"{path.name} {_file_hash(path)}" for path in files))
@@ -119,8 +116,8 @@ def inpainter_of(config: Inpainting, fitted: Checkpoint) -> Inpainter:
     else:
         fill = partial(fill_with_any, pipeline, steps=config.steps, prompt=config.prompt)
     settings = {"weights": weights, "steps": config.steps, "prompt": config.prompt, "bf16": bf16}
-    made_by = step_fingerprint("", settings, (latent_inpainter,), ("torch", "diffusers"))
-    return Inpainter(made_by, fill, config.crop or trained_size(pipeline))
+    identity = step_fingerprint("", settings, (made_by, fill), ("torch", "diffusers"))
+    return Inpainter(identity, fill, config.crop or trained_size(pipeline))
 
 
 def trained_size(pipeline: Any) -> int:
@@ -225,7 +222,7 @@ def spatial_jobs(
             fingerprint=step_fingerprint(
                 f"{frames[run.clip].fingerprint} {holes[run.name].fingerprint} {run}",
                 deciding,
-                (sys.modules[__name__], crops, resize),
+                (filled_rows,),
                 ("cv2",),
             ),
             rows=partial(filled_rows, frames[run.clip], holes[run.name], run, inpainter, config.batch, seed),

@@ -24,7 +24,6 @@ from vad_pipeline.fitting.checkpoint import Checkpoint, read_checkpoint, write_c
 from vad_pipeline.fitting.devices import TrainingError, device_check
 from vad_pipeline.fitting.fit import HISTORY_COLUMNS, PLACE, RESUME, FitSettings, Fitted, Trained, fit
 from vad_pipeline.fitting.loaders import ordered_loader, training_loader
-from vad_pipeline.inpainting import latent_inpainter, object_crops
 from vad_pipeline.inpainting.latent_inpainter import (
     AutoencoderTraining,
     Config,
@@ -242,7 +241,7 @@ def _fingerprint(
     settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
     parameters = {"model": asdict(config), "masks": asdict(holes), "crop": size, "training": settings, "seed": seed}
     data = fingerprint(*(clip.fingerprint for clips in (frames, objects) for clip in clips.values()))
-    code = (latent_inpainter, object_crops, crops, masks)
+    code = (AutoencoderTraining, DenoiserTraining, ObjectCrops, training_loader, _latent_scale)
     return step_fingerprint(data, parameters, code, ("torch", "diffusers", "cv2"))
 
 

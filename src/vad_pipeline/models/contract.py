@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies, PseudoWindows
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
 from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.window import Stream, Window
 from vad_pipeline.evaluation.terms import Term
@@ -92,7 +92,7 @@ class Model(lightning.LightningModule):
         """Take over pretrained weights before training; a checkpoint is rebuilt without them. By default nothing."""
 
     def dataset(self, clips: Mapping[str, Clips], stride: int, seed: int, stored: Clips | None) -> Dataset:
-        """The training items: by default windows, of which some are pseudo-anomalous if the configuration says so.
+        """The training items: by default all windows.
 
         Args:
             clips: stream -> normal clips.
@@ -102,14 +102,9 @@ class Model(lightning.LightningModule):
             stored: runs of pseudo-anomalous rows, where the configuration trains on stored ones.
 
         Returns:
-            A data set that makes whole batches. With pseudo-anomalies a batch also holds ``target``, the normal window,
-            and ``pseudo``, bool.
+            A data set that makes whole batches, such as ``Windows`` and ``PseudoWindows``.
         """
-        length = self.window(self.config).length
-        pseudo = self.pseudo_anomalies(self.config)
-        if pseudo is None:
-            return Windows(clips, self.streams(self.config), length, stride)
-        return PseudoWindows(clips, self.streams(self.config), length, stride, pseudo, stored, seed)
+        return Windows(clips, self.streams(self.config), self.window(self.config).length, stride)
 
     def held_out_dataset(self, clips: Mapping[str, Clips], stride: int) -> Dataset:
         """The items that ``validation_step`` measures: by default normal windows."""

@@ -26,10 +26,12 @@ import torch.nn.functional as F
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from vad_pipeline.anomalies.patch import Patch
-from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies, PseudoWindows
 from vad_pipeline.anomalies.skip_frame import SkipFrame
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.window import Window
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.fit import Batch
@@ -140,6 +142,13 @@ class Conv3dAE(Model):
         sources: dict[str, Literal["stored", "patch", "skip_frame"]] = {"inpainted": "stored", "patch": "patch"}
         source = sources.get(config.pseudo, "skip_frame")
         return PseudoAnomalies(source, config.probability, "frames", config.patch, config.skip_frame, config.intruders)
+
+    def dataset(self, clips: Mapping[str, Clips], stride: int, seed: int, stored: Clips | None) -> Dataset:
+        """Windows, of which some are pseudo-anomalous where the configuration says so."""
+        pseudo = self.pseudo_anomalies(self.config)
+        if pseudo is None:
+            return super().dataset(clips, stride, seed, stored)
+        return PseudoWindows(clips, self.streams(self.config), LENGTH, stride, pseudo, stored, seed)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Reconstruct: (B, 16, colours, H, W) in [-1, 1] to the same."""

@@ -21,8 +21,10 @@ import torch.nn.functional as F
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies
+from vad_pipeline.anomalies.pseudo_windows import PseudoAnomalies, PseudoWindows
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.window import Stream, Window
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.features.providers import FrameFeatures
@@ -90,8 +92,13 @@ class SemanticDiscriminator(Model):
         return {"pseudo_probability": 1.0}
 
     @staticmethod
-    def pseudo_anomalies(config: Config) -> PseudoAnomalies | None:
+    def pseudo_anomalies(config: Config) -> PseudoAnomalies:
         return PseudoAnomalies("stored", config.probability, "features")
+
+    def dataset(self, clips: Mapping[str, Clips], stride: int, seed: int, stored: Clips | None) -> Dataset:
+        """Windows of vectors, of which some are of pseudo-anomalous frames."""
+        length, pseudo = self.window(self.config).length, self.pseudo_anomalies(self.config)
+        return PseudoWindows(clips, self.streams(self.config), length, stride, pseudo, stored, seed)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (B,) of windows of vectors (B, length, dimension).

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -17,13 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.code import code_of
 from vad_pipeline.clips.fingerprint import fingerprint
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.pool import write_rows
 from vad_pipeline.clips.window import frames_of
 from vad_pipeline.fitting.checkpoint import state_hash
 from vad_pipeline.fitting.devices import device_check, device_of, torch_threads
-from vad_pipeline.models.code import model_sources
 from vad_pipeline.models.contract import Model
 from vad_pipeline.models.scorer import Scorer, ScoringOptions
 
@@ -57,7 +58,9 @@ def scoring_fingerprint(model: Model, scoring: Scoring) -> str:
     """What scores depend on beside the clips: weights, configuration, precision, the code of the model."""
     config = {k: v for k, v in asdict(model.config).items() if k not in model.fusing_only}
     settings = json.dumps([config, scoring.precision], sort_keys=True)
-    return fingerprint(state_hash(model.state_dict()), settings, *model_sources(type(model)), torch.__version__)
+    return fingerprint(
+        state_hash(model.state_dict()), settings, code_of(sys.modules[type(model).__module__]), torch.__version__
+    )
 
 
 def score_clips(

@@ -2,14 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from vad_pipeline.sources import (
     frame_folders,
-    images,
-    scene_actors,
-    scene_picture,
     scenes,
     ubnormal,
     ucsd,
@@ -25,27 +21,18 @@ class Source:
     Attributes:
         config: its configuration class.
         read: configuration -> raw clips.
-        modules: the code that decides which pixels come out; a change to it makes every clip new.
-        libraries: the installed packages that do so.
+        libraries: the installed packages that decide which pixels come out.
     """
 
     config: type
     read: Callable[[Any], list[RawClip]]
-    modules: tuple[ModuleType, ...]
     libraries: tuple[str, ...]
 
 
 SOURCES: dict[str, Source] = {
-    "scenes": Source(
-        scenes.ScenesConfig,
-        scenes.read_scenes,
-        (scenes, scene_actors, scene_picture),
-        ("cv2", "numpy"),
-    ),
-    "ucsd": Source(ucsd.UcsdConfig, ucsd.read_ucsd, (images,), ("PIL",)),
-    "ubnormal": Source(
-        ubnormal.UbnormalConfig, ubnormal.read_ubnormal, (ubnormal, videos, images), ("av", "cv2", "PIL")
-    ),
-    "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, (images,), ("PIL",)),
-    "videos": Source(videos.VideosConfig, videos.read_videos, (videos, images), ("av", "PIL")),
+    "scenes": Source(scenes.ScenesConfig, scenes.read_scenes, ("cv2", "numpy")),
+    "ucsd": Source(ucsd.UcsdConfig, ucsd.read_ucsd, ("PIL",)),
+    "ubnormal": Source(ubnormal.UbnormalConfig, ubnormal.read_ubnormal, ("av", "cv2", "PIL")),
+    "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, ("PIL",)),
+    "videos": Source(videos.VideosConfig, videos.read_videos, ("av", "PIL")),
 }

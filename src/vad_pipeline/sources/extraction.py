@@ -62,7 +62,7 @@ def frame_jobs(config: FrameExtraction) -> dict[str, ClipJob]:
     source = SOURCES[config.source]
     return {
         clip: ClipJob(
-            fingerprint=step_fingerprint(raw.fingerprint, "frames", source.modules, source.libraries),
+            fingerprint=step_fingerprint(raw.fingerprint, "frames", (raw.frames,), source.libraries),
             rows=partial(_from_source, raw.frames),
             fps=raw.fps,
             source=raw.source,
@@ -78,7 +78,7 @@ def mask_jobs(config: FrameExtraction, frames: Clips) -> dict[str, ClipJob]:
     return {
         clip: ClipJob(
             fingerprint=step_fingerprint(
-                raw.fingerprint + raw.masks_fingerprint, ["masks", frames[clip].shape], source.modules, source.libraries
+                raw.fingerprint + raw.masks_fingerprint, ["masks", frames[clip].shape], (raw.masks,), source.libraries
             ),
             rows=partial(_checked_masks, raw, frames[clip].shape),
             fps=raw.fps,

@@ -1,6 +1,7 @@
 """Training of any model on normal clips: held-out clips, calibration, finished work reused."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.anomalies.patch import read_intruders
 from vad_pipeline.clips.clip import Clips
+from vad_pipeline.clips.code import code_of
 from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
 from vad_pipeline.clips.held_out import split_held_out
 from vad_pipeline.clips.resize import FrameSize
@@ -27,7 +29,6 @@ from vad_pipeline.fitting.fit import PLACE, RESUME, FitSettings, Fitted, Trained
 from vad_pipeline.fitting.loaders import ordered_loader, training_loader
 from vad_pipeline.fitting.one_pass import fit_in_one_pass
 from vad_pipeline.models.build import build
-from vad_pipeline.models.code import model_sources
 from vad_pipeline.models.contract import Model
 from vad_pipeline.models.scorer import ScoringOptions
 from vad_pipeline.models.systems import model_class
@@ -138,7 +139,12 @@ def training_fingerprint(
         files += read_intruders(Path(pseudo.intruders))
     if files:
         parts.append(files_fingerprint(files, content=True))
-    return fingerprint(*parts, *model_sources(model), torch.__version__)
+    return fingerprint(*parts, code_of(*code_roots(name)), torch.__version__)
+
+
+def code_roots(name: str) -> tuple[object, ...]:
+    """What decides the result of a training: the model's file, and the order of its items."""
+    return sys.modules[model_class(name).__module__], training_loader
 
 
 def _training_streams(model: type[Model], name: str, config: Any, streams: Streams) -> dict[str, Clips]:
