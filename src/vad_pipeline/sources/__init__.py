@@ -43,9 +43,7 @@ SOURCES: dict[str, Source] = {
         ("cv2", "numpy"),
     ),
     "ucsd": Source(ucsd.UcsdConfig, ucsd.read_ucsd, (images,), ("PIL",)),
-    "ubnormal": Source(
-        ubnormal.UbnormalConfig, ubnormal.read_ubnormal, (ubnormal, videos, images), ("av", "cv2", "PIL")
-    ),
+    "ubnormal": Source(ubnormal.UbnormalConfig, ubnormal.read_ubnormal, (videos, images), ("av", "PIL")),
     "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, (images,), ("PIL",)),
     "videos": Source(videos.VideosConfig, videos.read_videos, (videos, images), ("av", "PIL")),
 }
