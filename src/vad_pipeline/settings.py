@@ -16,7 +16,7 @@ def absolute(path: str) -> str:
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
-    "default_run_env": "local",
+    "default_run_env": "scenes",
     "config_patterns": {"mlflow": ["mlflow*"]},
     "merge_strategy": {"parameters": "soft"},
     "custom_resolvers": {"oc.env": oc.env, "absolute": absolute},
