@@ -4,6 +4,7 @@ from pathlib import Path
 
 from omegaconf.resolvers import oc
 
+from vad_pipeline.config_loader import LocalLastConfigLoader
 from vad_pipeline.hooks import MlflowTracking
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -14,6 +15,7 @@ def absolute(path: str) -> str:
     return path if "://" in path else str(PROJECT / Path(path).expanduser())
 
 
+CONFIG_LOADER_CLASS = LocalLastConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "scenes",
