@@ -158,7 +158,7 @@ def test_the_typed_configurations_accept_the_sections_of_every_system(environmen
 def test_every_system_has_the_size_that_is_meant(environment, system):
     given = section(parameters(environment), system)
     frames, training = FrameSize(**given["frames"]), Training(**given["training"])
-    size = frames.height, frames.width, frames.colour, given["model"]["width"], training.epochs
+    size = frames.height, frames.width, frames.colour, given["model"].get("width"), training.epochs
     assert size == SIZES[environment][system]
 
 
