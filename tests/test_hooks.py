@@ -446,7 +446,8 @@ def test_a_run_of_the_project_itself_is_tracked(bench, monkeypatch, tmp_path):
     (run,) = bench.runs(version).values()
     assert bench.client.get_experiment(run.info.experiment_id).name == "scenes"
     assert run.data.params["frame_extraction.scenes.height"] == "32"
-    assert {"dataset": "scenes", "seed": "0", "pipeline": "frame_extraction"}.items() <= run.data.tags.items()
+    told = {"dataset": "scenes", "env": "scenes", "seed": "0", "pipeline": "frame_extraction"}
+    assert told.items() <= run.data.tags.items()
     card = json.loads(bench.artifacts(run)["data_card.json"].read_text())
     assert card["splits"]["train"] == {"clips": 1, "frames": 12}
     assert {path.name for path in PROJECT.iterdir()} == before

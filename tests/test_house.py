@@ -32,11 +32,12 @@ ORDER = (
     "io",
     "pipelines",
     "hooks",
+    "config_loader",
     "settings",
     "pipeline_registry",
     "where_to_look",
 )
-KEDRO = {"io", "pipelines", "hooks", "settings", "pipeline_registry"}
+KEDRO = {"io", "pipelines", "hooks", "config_loader", "settings", "pipeline_registry"}
 MLFLOW = {"tracking", "hooks"}
 
 

@@ -112,7 +112,7 @@ class MlflowTracking:
         with only_warning(uri, "this run is not tracked"):
             with one_at_a_time(uri):
                 client, experiment = open_store(config)
-            tags = {**config.tags, **run_tags(run_params, self._context.project_path)}
+            tags = {**config.tags, **run_tags(run_params, self._context)}
             runs = open_runs(client, experiment, tags, pipeline, catalog)
             self._run = TrackedRun(client, uri, runs, outputs, catalog)
             os.environ[RUNS_VARIABLE] = json.dumps({"tracking_uri": uri, "runs": runs})
@@ -243,18 +243,19 @@ def open_runs(
     return runs
 
 
-def run_tags(run_params: Mapping[str, Any], project: Path) -> dict[str, Any]:
+def run_tags(run_params: Mapping[str, Any], context: KedroContext) -> dict[str, Any]:
     """What says how a run came about, and in MLflow's own tags what its UI shows as source and user."""
     tags = {
         "kedro.save_version": run_params["run_id"],
         "pipeline": " + ".join(run_params.get("pipeline_names") or ["__default__"]),
-        "env": run_params.get("env") or "base",
+        "env": run_params.get("env") or context.config_loader.default_run_env,  # type: ignore[attr-defined]
         "mlflow.source.name": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "mlflow.source.type": "LOCAL",
     }
     with contextlib.suppress(Exception):  # containers may have no user name
         tags["mlflow.user"] = getuser()
     describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty"]
+    project = context.project_path
     with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git here, or no commit
         done = subprocess.run(describe, cwd=project, capture_output=True, text=True, timeout=10, check=True)
         tags["git_commit"] = done.stdout.strip()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from omegaconf.resolvers import oc
 
+from vad_pipeline.config_loader import LocalLastConfigLoader
 from vad_pipeline.hooks import MlflowTracking
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -14,9 +15,10 @@ def absolute(path: str) -> str:
     return path if "://" in path else str(PROJECT / Path(path).expanduser())
 
 
+CONFIG_LOADER_CLASS = LocalLastConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
-    "default_run_env": "local",
+    "default_run_env": "scenes",
     "config_patterns": {"mlflow": ["mlflow*"]},
     "merge_strategy": {"parameters": "soft"},
     "custom_resolvers": {"oc.env": oc.env, "absolute": absolute},

@@ -9,7 +9,7 @@ def test_the_validation_split_is_evaluated_with_a_model_of_the_normal_training_v
     release = ubnormal_release(project.data_root / "01_raw" / "UBnormal", n_frames=20)
     training = {"epochs": 1, "batch_size": 2, "accelerator": "cpu", "precision": "32-true"}
     params = {
-        "frame_extraction": {"ubnormal": {"height": None}},
+        "frame_extraction": {"height": None},
         "conv3d_ae": {
             "frames": {"height": 16, "width": 32},
             "model": {"width": 0.0625},

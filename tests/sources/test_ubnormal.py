@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,15 +38,12 @@ def test_normal_videos_train_and_both_kinds_are_evaluated(ubnormal_release, carr
 
 
 def test_splits_and_height_are_chosen(ubnormal_release, carry_out):
-    release = ubnormal_release()
-    config = extraction(release, splits=["train", "val"], height=8)
-    frames = carry_out(frame_jobs(config))
+    chosen = extraction(ubnormal_release(), splits=["train", "val"])
+    frames = carry_out(frame_jobs(replace(chosen, height=8)))
     assert {clip.split("/")[0] for clip in frames} == {"train", "val"}
     small = frames["train/normal_scene_1_scenario_2"]
     assert small.shape == (6, 8, 12, 3)
     np.testing.assert_allclose(small.array()[:, 4, 6, 0], 30 * np.arange(6), atol=3)
-    native = raw_clips(extraction(release))["train/normal_scene_1_scenario_2"]
-    assert native.fingerprint != small.fingerprint
 
 
 @pytest.mark.parametrize(

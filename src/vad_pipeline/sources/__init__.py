@@ -32,7 +32,7 @@ class Source:
 SOURCES: dict[str, Source] = {
     "scenes": Source(scenes.ScenesConfig, scenes.read_scenes, ("cv2", "numpy")),
     "ucsd": Source(ucsd.UcsdConfig, ucsd.read_ucsd, ("PIL",)),
-    "ubnormal": Source(ubnormal.UbnormalConfig, ubnormal.read_ubnormal, ("av", "cv2", "PIL")),
+    "ubnormal": Source(ubnormal.UbnormalConfig, ubnormal.read_ubnormal, ("av", "PIL")),
     "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, ("PIL",)),
     "videos": Source(videos.VideosConfig, videos.read_videos, ("av", "PIL")),
 }

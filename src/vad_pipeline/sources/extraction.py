@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from vad_pipeline.clips.clip import Clips
@@ -17,6 +17,7 @@ from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources import SOURCES
 from vad_pipeline.sources.raw_clip import RawClip, SourceError
+from vad_pipeline.sources.reading_size import frames_at_height, masks_at_height
 
 LABEL_COLUMNS = ("clip", "frame", "label", "kind")
 
@@ -27,10 +28,13 @@ class FrameExtraction:
 
     Attributes:
         source: name of a registered source.
+        height: pixels to which frames are brought by averaging, and masks by their nearest pixels, the width in
+            proportion; None reads them as they are.
         scenes, ucsd, ubnormal, frame_folders, videos: that source's own settings, see its configuration class.
     """
 
     source: str
+    height: int | None = Field(default=None, ge=1)
     scenes: dict[str, Any] = field(default_factory=dict)
     ucsd: dict[str, Any] = field(default_factory=dict)
     ubnormal: dict[str, Any] = field(default_factory=dict)
@@ -58,15 +62,14 @@ def raw_clips(config: FrameExtraction) -> dict[str, RawClip]:
 
 
 def frame_jobs(config: FrameExtraction) -> dict[str, ClipJob]:
-    """Jobs that decode every clip to uint8 (T, H, W, C) at its native size."""
-    source = SOURCES[config.source]
+    """Jobs that decode every clip to uint8 (T, H, W, C) at the height asked for."""
     return {
         clip: ClipJob(
-            fingerprint=step_fingerprint(raw.fingerprint, "frames", (raw.frames,), source.libraries),
-            rows=partial(_from_source, raw.frames),
+            fingerprint=_fingerprint(config, raw.fingerprint, "frames", raw.frames, frames_at_height),
+            rows=partial(_frames, raw, config.height),
             fps=raw.fps,
             source=raw.source,
-            parameters={"source": config.source},
+            parameters={"source": config.source, "height": config.height},
         )
         for clip, raw in raw_clips(config).items()
     }
@@ -74,16 +77,19 @@ def frame_jobs(config: FrameExtraction) -> dict[str, ClipJob]:
 
 def mask_jobs(config: FrameExtraction, frames: Clips) -> dict[str, ClipJob]:
     """Jobs that read the masks bool (T, H, W) of every clip that has them; each is checked against its frames."""
-    source = SOURCES[config.source]
     return {
         clip: ClipJob(
-            fingerprint=step_fingerprint(
-                raw.fingerprint + raw.masks_fingerprint, ["masks", frames[clip].shape], (raw.masks,), source.libraries
+            fingerprint=_fingerprint(
+                config,
+                raw.fingerprint + raw.masks_fingerprint,
+                ["masks", frames[clip].shape],
+                raw.masks,
+                masks_at_height,
             ),
-            rows=partial(_checked_masks, raw, frames[clip].shape),
+            rows=partial(_checked_masks, raw, config.height, frames[clip].shape),
             fps=raw.fps,
             source=raw.source,
-            parameters={"source": config.source},
+            parameters={"source": config.source, "height": config.height},
         )
         for clip, raw in raw_clips(config).items()
         if raw.masks is not None
@@ -109,14 +115,25 @@ def label_table(config: FrameExtraction, frames: Clips) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _from_source(frames: Any, start: int, stop: int | None) -> Iterator[np.ndarray]:
-    return islice(frames(), start, stop)
+def _fingerprint(config: FrameExtraction, of_input: str, step: Any, rows: object, resized: object) -> str:
+    libraries = SOURCES[config.source].libraries
+    if config.height is None:
+        return step_fingerprint(of_input, step, (rows,), libraries)
+    return step_fingerprint(of_input, [step, config.height], (rows, resized), (*libraries, "cv2"))
 
 
-def _checked_masks(raw: RawClip, shape: tuple[int, ...], start: int, stop: int | None) -> Iterator[np.ndarray]:
+def _frames(raw: RawClip, height: int | None, start: int, stop: int | None) -> Iterator[np.ndarray]:
+    frames = islice(raw.frames(), start, stop)
+    return frames if height is None else frames_at_height(frames, height)
+
+
+def _checked_masks(
+    raw: RawClip, height: int | None, shape: tuple[int, ...], start: int, stop: int | None
+) -> Iterator[np.ndarray]:
     assert raw.masks is not None
+    masks = raw.masks() if height is None else masks_at_height(raw.masks(), height)
     count = 0
-    for count, mask in enumerate(raw.masks(), start=1):
+    for count, mask in enumerate(masks, start=1):
         if mask.shape != shape[1:3]:
             raise SourceError(
                 f"clip {raw.clip}: mask {count} is {mask.shape[1]}x{mask.shape[0]}, the frames are "

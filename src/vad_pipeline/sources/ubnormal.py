@@ -9,17 +9,15 @@ Left open and chosen here: abnormal training videos are left out; a ``_new_track
 official script for frame-level labels; the masks of objects are not read.
 """
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
+from vad_pipeline.clips.fingerprint import files_fingerprint
 from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span
 from vad_pipeline.sources.videos import frame_rate, read_video
 
@@ -33,15 +31,12 @@ class UbnormalConfig:
     root: folder that holds ``Scene1``, ``Scene2`` ..
     lists: folder that holds ``normal_training_video_names.txt`` and the others.
     splits: which to read.
-    height: of the frames, whose width follows, brought to it by averaging pixels; None keeps them as they are, 720
-        pixels and more.
     fingerprint: what makes a clip new: ``stat`` (path, size and time of its file) or ``content``.
     """
 
     root: str
     lists: str
     splits: tuple[Split, ...] = ("train", "val", "test")
-    height: int | None = Field(default=None, ge=1)
     fingerprint: Literal["stat", "content"] = "stat"
 
 
@@ -102,18 +97,9 @@ def _raw_clip(config: UbnormalConfig, split: Split, name: str) -> RawClip:
     tracks = scene / f"{name}_annotations" / f"{name}_tracks.txt"
     return RawClip(
         clip=f"{split}/{name}",
-        fingerprint=fingerprint(files_fingerprint([path], config.fingerprint == "content"), config.height),
-        frames=partial(_frames, path, config.height),
+        fingerprint=files_fingerprint([path], config.fingerprint == "content"),
+        frames=partial(read_video, path, 1, None, "error"),
         source=str(path),
         fps=frame_rate(path),
         spans=read_tracks(tracks) if name.startswith("abnormal") else (),
     )
-
-
-def _frames(path: Path, height: int | None) -> Iterator[np.ndarray]:
-    for frame in read_video(path, 1, None, "error"):
-        if height is None:
-            yield frame
-        else:
-            width = round(frame.shape[1] * height / frame.shape[0])
-            yield cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)

@@ -1,0 +1,94 @@
+"""conf/local on top of whichever environment is run."""
+
+import pytest
+from kedro.config import MissingConfigException
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from tests.conftest import PROJECT
+from vad_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS
+
+FILES = {
+    "base/globals.yml": "data_root: data\nseed: 0",
+    "base/parameters.yml": "net: {width: 1.0, training: {epochs: 60, batch: 8}}\nseed: ${globals:seed}",
+    "base/catalog.yml": "frames: {type: json.JSONDataset, filepath: '${globals:data_root}/${globals:dataset}'}",
+    "scenes/globals.yml": "dataset: scenes",
+    "scenes/parameters.yml": "net: {width: 0.25, training: {epochs: 6}}",
+    "street/globals.yml": "dataset: street",
+    "street/parameters.yml": "net: {training: {epochs: 12}}",
+    "street/credentials.yml": "shared: {key: a}\nstore: {key: b}",
+}
+
+
+@pytest.fixture
+def conf(tmp_path):
+    """Writes the files above and further ones; returns what a loader of an environment reads."""
+
+    def load(env, **further):
+        for path, text in (FILES | further).items():
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).write_text(text)
+        return CONFIG_LOADER_CLASS(str(tmp_path), env=env, **CONFIG_LOADER_ARGS)
+
+    return load
+
+
+@pytest.mark.parametrize(("env", "width"), [(None, 0.25), ("scenes", 0.25), ("street", 1.0)])
+def test_local_parameters_win_over_the_environment_and_leave_the_rest(conf, env, width):
+    loaded = conf(env, **{"local/parameters.yml": "net: {training: {epochs: 3}}"})["parameters"]
+    assert loaded == {"net": {"width": width, "training": {"epochs": 3, "batch": 8}}, "seed": 0}
+
+
+@pytest.mark.parametrize("local", [{}, {"local/.gitkeep": ""}, {"local/parameters.yml": ""}])
+def test_without_anything_in_it_the_environment_is_what_it_says(conf, local):
+    assert conf("street", **local)["parameters"]["net"] == {"width": 1.0, "training": {"epochs": 12, "batch": 8}}
+
+
+@pytest.mark.parametrize("env", [None, "street"])
+def test_local_globals_decide_where_data_lie(conf, env):
+    loaded = conf(env, **{"local/globals.yml": "data_root: /mnt\nseed: 7"})
+    assert loaded["catalog"]["frames"]["filepath"] == f"/mnt/{env or 'scenes'}"
+    assert loaded["parameters"]["seed"] == 7
+
+
+def test_a_local_catalog_entry_replaces_the_whole_entry(conf):
+    loaded = conf("street", **{"local/catalog.yml": "frames: {type: text.TextDataset, filepath: a.txt}"})
+    assert loaded["catalog"] == {"frames": {"type": "text.TextDataset", "filepath": "a.txt"}}
+
+
+def test_credentials_may_lie_in_local_alone_and_read_variables(conf, monkeypatch):
+    monkeypatch.setenv("STORE_KEY", "secret")
+    local = {"local/credentials.yml": "store: {key: '${oc.env:STORE_KEY}'}"}
+    assert conf(None, **local)["credentials"] == {"store": {"key": "secret"}}
+    assert conf("street", **local)["credentials"] == {"shared": {"key": "a"}, "store": {"key": "secret"}}
+
+
+def test_credentials_that_lie_nowhere_are_missing_as_in_kedro(conf):
+    with pytest.raises(MissingConfigException, match="credentials"):
+        conf(None)["credentials"]
+
+
+def test_local_does_not_stand_in_for_an_environment_that_does_not_exist(conf):
+    local = {"local/parameters.yml": "net: {width: 2.0}", "local/catalog.yml": "a: {type: text.TextDataset}"}
+    loaded = conf("stret", **local)
+    for kind in ("parameters", "catalog"):
+        with pytest.raises(MissingConfigException, match="stret"):
+            loaded[kind]
+
+
+def test_what_is_set_by_hand_is_not_read_again(conf):
+    loaded = conf(None, **{"local/parameters.yml": "net: {width: 2.0}"})
+    loaded["parameters"] = {"net": 1}
+    assert loaded["parameters"] == {"net": 1}
+    with pytest.raises(KeyError, match="nonsense"):
+        loaded["nonsense"]
+
+
+@pytest.mark.parametrize("env", [None, "street"])
+def test_parameters_of_the_command_line_win_over_local(conf, tmp_path, env):
+    conf(env, **{"local/parameters.yml": "net: {training: {epochs: 3, batch: 2}}"})
+    bootstrap_project(PROJECT)
+    given = {"net": {"training": {"epochs": 1}}}
+    with KedroSession.create(PROJECT, env=env, conf_source=str(tmp_path), runtime_params=given) as session:
+        loaded = session.load_context().params
+    assert loaded["net"]["training"] == {"epochs": 1, "batch": 2}
