@@ -283,7 +283,7 @@ def test_a_method_counts_as_its_class():
 
 def test_the_definitions_behind_a_step_can_be_read():
     found = definitions_of(resized_rows)
-    assert list(found) == ["vad_pipeline.clips.resize:resize", "vad_pipeline.clips.resize:resized_rows"]
+    assert list(found) == [f"vad_pipeline.clips.resize:{name}" for name in ("resize", "resized_rows", "to_gray")]
     assert found["vad_pipeline.clips.resize:resize"].endswith("cv2 = cv2\nnp = numpy")
 
 

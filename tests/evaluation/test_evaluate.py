@@ -235,3 +235,21 @@ def test_the_oracle_is_at_least_as_good_as_any_fixed_weight():
     assert best["micro_auc_oracle"] >= oracle["micro_auc_oracle"]  # the grid of three holds that of two
     weights = {name: best[f"{name}_weight_oracle"] for name in "abc"}
     assert evaluate(three, labels, terms, weights)["micro_auc"] == pytest.approx(best["micro_auc_oracle"])
+
+
+def test_images_are_normalised_globally_with_intervals_over_frames_and_no_window():
+    random = np.random.default_rng(0)
+    labels = labels_of({"test/0": [0] * 40, "test/1": [1] * 40})
+    scores = labels[["clip", "frame"]].assign(term=random.normal(labels["label"], 1))
+    metrics = evaluate(scores, labels, {"term": HIGH}, {"term": 1}, images=True)
+    assert metrics["micro_auc"] == metrics["micro_auc_global"] == metrics["micro_auc_term_term"]
+    assert metrics["micro_auc"] > 0.6, "per clip a class would be scaled to itself and the areas be lost"
+    assert metrics["micro_auc_low"] < metrics["micro_auc"] < metrics["micro_auc_high"]
+    assert "micro_auc_common" not in metrics
+
+
+def test_held_out_normalisation_stands_beside_where_there_is_a_normaliser():
+    labels = labels_of({f"test/{number}": [0, 0, 1, 1] * 5 for number in range(2)})
+    scores = oracle(labels, 1)
+    known = {"term": np.linspace(-1, 0.5, 9).tolist()}
+    assert evaluate(scores, labels, {"term": HIGH}, {"term": 1}, normaliser=known)["micro_auc_held_out"] == 1

@@ -12,6 +12,7 @@ from vad_pipeline.evaluation.metrics import (
     average_precision,
     bootstrap_interval,
     eer,
+    frame_bootstrap_interval,
     gap_score,
     macro_auc,
     micro_auc,
@@ -201,3 +202,14 @@ def test_without_kinds_there_are_no_areas_by_kind():
 def test_a_kind_that_is_also_a_group_counts_all_of_the_group():
     labels = labels_of({"a": [0, 1], "b": [0, 1]}, {"a": "motion", "b": "motion/runner"})
     assert auc_by_kind(labels, pd.Series([0.5, 1.0, 0.5, 0.0])) == {"motion": 0.5, "motion/runner": 0.0}
+
+
+def test_the_interval_over_frames_is_that_of_frames_drawn_one_by_one():
+    random = np.random.default_rng(0)
+    label = random.integers(0, 2, 60)
+    score = np.round(random.normal(label, 1.5), 1)  # with ties
+    found = frame_bootstrap_interval(label, score, n=300, seed=3)
+    draws = np.random.default_rng(3)
+    areas = [roc_auc_score(label[rows], score[rows]) for rows in (draws.integers(60, size=60) for _ in range(300))]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(areas, [0.025, 0.975])), abs=1e-12)
+    assert found.resamples == 300

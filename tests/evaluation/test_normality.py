@@ -6,7 +6,7 @@ import pytest
 
 from tests.evaluation.tables import HIGH, LOW, ped2_labels, scores_of
 from vad_pipeline.evaluation.alignment import EvaluationError
-from vad_pipeline.evaluation.normality import anomaly_score, normalise
+from vad_pipeline.evaluation.normality import LEVELS, anomaly_score, normalise, quantiles
 from vad_pipeline.evaluation.terms import Term
 
 TERMS = {"psnr": LOW, "distance": HIGH}
@@ -77,7 +77,7 @@ def test_a_bounded_term_is_fused_as_it_is():
 
 
 def test_an_unknown_way_of_normalising_lists_the_known():
-    with pytest.raises(EvaluationError, match="per_clip, global, none"):
+    with pytest.raises(EvaluationError, match="per_clip, global, held_out, none"):
         normalise(SCORES["psnr"], SCORES["clip"], "per_video")  # type: ignore[arg-type]
 
 
@@ -127,3 +127,36 @@ def test_weights_that_make_no_sense_are_refused(weights, message):
 def test_a_weighted_term_without_a_column_is_named():
     with pytest.raises(EvaluationError, match="term distance: no such column in the scores, which have clip, frame"):
         anomaly_score(SCORES.drop(columns="distance"), TERMS, {"distance": 1})
+
+
+def test_held_out_quantiles_become_zero_and_one_whatever_the_clip_is():
+    normal = np.random.default_rng(0).normal(5, 2, 20_000)
+    known = quantiles({"term": normal})
+    assert [len(values) for values in known.values()] == [len(LEVELS)]
+    values = pd.Series([np.quantile(normal, 0.05), np.quantile(normal, 0.95), 25.0])
+    scaled = normalise(values, pd.Series(["a", "b", "b"]), "held_out", known["term"])
+    assert scaled.iloc[:2].tolist() == pytest.approx([0, 1])
+    assert scaled.iloc[2] > 2, "what is beyond normal footage stays beyond it"
+    alone = normalise(values[2:], pd.Series(["b"]), "held_out", known["term"])
+    assert alone.iloc[0] == scaled.iloc[2], "a live camera has no other frames of the clip"
+
+
+def test_held_out_scaling_turns_a_term_whose_high_values_are_normal():
+    normal = np.random.default_rng(0).normal(30, 2, 1000)
+    table = pd.DataFrame({"clip": "a", "psnr": [30.0, 10.0]})
+    terms = {"psnr": Term(higher_is_anomalous=False, meaning="")}
+    score = anomaly_score(table, terms, {"psnr": 1.0}, "held_out", quantiles({"psnr": normal}))
+    assert score.iloc[0] == pytest.approx(0.5, abs=0.05)
+    assert score.iloc[1] > 2
+
+
+def test_a_term_that_is_constant_on_held_out_frames_counts_for_one_half():
+    known = quantiles({"term": np.full(9, 3.0)})["term"]
+    with pytest.warns(UserWarning, match="constant on held-out normal frames"):
+        scaled = normalise(pd.Series([3.0, 4.0], name="term"), pd.Series(["a", "a"]), "held_out", known)
+    assert scaled.tolist() == [0.5, 0.5]
+
+
+def test_held_out_scaling_without_held_out_frames_says_how_to_get_them():
+    with pytest.raises(EvaluationError, match=r"no quantiles of held-out normal frames; set training.held_out above 0"):
+        normalise(pd.Series([1.0]), pd.Series(["a"]), "held_out")

@@ -98,7 +98,7 @@ def test_the_fingerprint_of_a_training_follows_data_parameters_and_seed(config, 
 def test_the_code_of_a_training_is_the_model_s_that_of_its_windows_and_what_makes_them_odd(monkeypatch, training):
     roots = []
     monkeypatch.setattr("vad_pipeline.training.train.code_of", lambda *given: roots.append(given) or "")
-    for name, config in (("lgn_net", Config()), ("lntra_patch", conv3d_ae.Config(pseudo="patch"))):
+    for name, config in (("lgn_net", Config()), ("conv3d_ae", conv3d_ae.Config(pseudo="patch"))):
         training_fingerprint(name, config, SIZE, training, 0, {})
     lgn_net, lntra = (set(definitions_of(*given)) for given in roots)
     both = {"fitting.windows:Windows", "fitting.loaders:EpochSampler", "models.layers.pixels:scale_frames"}

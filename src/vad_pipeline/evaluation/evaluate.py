@@ -66,7 +66,8 @@ def evaluate(
 
         - ``micro_auc``, the headline, and its bootstrap interval ``micro_auc_low``, ``micro_auc_high`` (95 %)
         - ``micro_auc_global``: one min-max over all frames instead of one per clip
-        - ``micro_auc_held_out``: scaled by held-out normal frames alone, what a live camera can have
+        - ``micro_auc_held_out``: scaled by held-out normal frames alone, what a live camera can have; where there
+          is a normaliser
         - ``micro_auc_common``: only the frames that the 16-frame reconstruction family scores too, normalised among
           themselves, as if the model had scored no others
         - ``macro_auc``, ``average_precision``, ``eer``, ``gap`` of the headline's score
@@ -90,7 +91,6 @@ def evaluate(
             "micro_auc_low": interval.low,
             "micro_auc_high": interval.high,
             "micro_auc_global": micro_auc(label, anomaly_score(aligned, terms, weights, "global")),
-            "micro_auc_held_out": _held_out_auc(aligned, terms, weights, normaliser),
             "macro_auc": macro_auc(clips, label, anomaly),
             "average_precision": average_precision(label, anomaly),
             "eer": eer(label, anomaly),
@@ -99,6 +99,9 @@ def evaluate(
             "frames_abnormal": float(label.sum()),
             "clips_scored": float(clips.nunique()),
         }
+        if normaliser:
+            held_out = anomaly_score(aligned, terms, weights, "held_out", normaliser)
+            metrics["micro_auc_held_out"] = micro_auc(label, held_out)
         if not images:
             common = _common_auc(aligned, terms, weights, lengths or labelled_lengths(labels))
             metrics["micro_auc_common"] = common
@@ -219,16 +222,6 @@ def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, Ter
     if unscored:
         warnings.warn(f"labelled but not scored, so not in the metrics: {', '.join(unscored)}", stacklevel=3)
     return align(scores[[*KEY, *terms]], labels, split)
-
-
-def _held_out_auc(
-    aligned: pd.DataFrame, terms: Mapping[str, Term], weights: Mapping[str, float], normaliser: Normaliser | None
-) -> float:
-    """Micro AUC of terms scaled by held-out normal frames; nan where a fused term has no quantiles."""
-    fused = [term for term, weight in weights.items() if weight > 0 and not terms[term].bounded]
-    if any(term not in (normaliser or {}) for term in fused):
-        return float("nan")
-    return micro_auc(aligned["label"], anomaly_score(aligned, terms, weights, "held_out", normaliser))
 
 
 def _common_auc(

@@ -9,6 +9,7 @@ TABLE_COLUMNS = (
     "micro_auc",
     "micro_auc_std",
     "micro_auc_global",
+    "micro_auc_held_out",
     "macro_auc",
     "micro_auc_common",
     "average_precision",

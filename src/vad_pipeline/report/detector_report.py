@@ -23,6 +23,7 @@ COLUMNS = {
     "micro_auc": "micro AUC",
     "interval": "95% interval",
     "micro_auc_global": "global norm.",
+    "micro_auc_held_out": "held-out norm.",
     "macro_auc": "macro AUC",
     "micro_auc_common": "common frames",
     "average_precision": "AP",
