@@ -27,7 +27,7 @@ from vad_pipeline.training.train import Training, train
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SIZE = FrameSize(16, 32, "gray")  # models halve a side up to four times
 
-# Systems that differ in the parameters of one model only are one case each; parts that are no system by themselves, too.
+# Every part of every system: baselines that share a model differ in its parameters.
 CASES = {f"{name}.{part}".rstrip("."): (name, part) for name, system in SYSTEMS.items() for part in system.parts}
 
 
@@ -172,10 +172,10 @@ def test_frame_by_frame_gives_the_scores_that_batches_give(case, tmp_path, data)
     def as_it_comes(scorer, arrays):
         n = len(next(iter(arrays.values()))) + FEWER.get(next(iter(arrays)), 0)
         for t in range(n):
-            # the flow between two frames is there with the second one
-            fresh = {
-                name: rows[t - FEWER.get(name, 0) :][: int(t >= FEWER.get(name, 0))] for name, rows in arrays.items()
-            }
+            fresh = {}
+            for name, rows in arrays.items():  # the flow between two frames is there with the second one
+                row = t - FEWER.get(name, 0)
+                fresh[name] = rows[max(0, row) : row + 1]
             if (batch := scorer.push(fresh)) is not None:
                 yield batch
         if (batch := scorer.finish()) is not None:
@@ -204,28 +204,17 @@ def test_finished_scores_are_found_again_and_new_weights_run_no_network(case, tm
     for model in map(model_class, MODELS):
         monkeypatch.setattr(model, "scorer", forbidden)
     name, config = tiny(case)
-    fused = {field: 0.25 for field in model_class(name).fusing_only}
+    fused = dict.fromkeys(model_class(name).fusing_only, 0.25)
     changed = type(config)(**{**asdict(config), **fused})
     model = model_class(name)
-    again = train(
-        name,
-        changed,
-        SIZE,
-        Training(epochs=1, batch_size=4, accelerator="cpu"),
-        0,
-        streams,
-        tmp_path,
-        stored=twins_of(result, data, model, config),
-    )
+    training = Training(epochs=1, batch_size=4, accelerator="cpu")
+    twins = data(model, model.window(config).length + 8)[1]
+    again = train(name, changed, SIZE, training, 0, streams, tmp_path, stored=twins)
     assert again.reused
     assert again.checkpoint.normaliser == result.checkpoint.normaliser
     second, found = score_clips(build(again.checkpoint), streams, scoring, groups, tmp_path)
     pd.testing.assert_frame_equal(first, second)
     assert {clip: job.fingerprint for clip, job in found.items()} == {c: job.fingerprint for c, job in maps.items()}
-
-
-def twins_of(result, data, model, config):
-    return data(model, model.window(config).length + 8)[1]
 
 
 def test_maps_that_the_store_has_lost_are_made_again(tmp_path, data):

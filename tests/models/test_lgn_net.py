@@ -78,6 +78,35 @@ def test_the_pixel_loss_reaches_the_prototype_encoder_only_where_reading_is_not_
     assert float(model.network.frame_encoder[0].weight.grad.abs().sum()) > 0
 
 
+def test_in_training_each_step_of_time_is_a_batch_of_its_own_to_the_frame_encoder():
+    """Held against the official code's way: one frame after the other through the encoder, statistics moving on."""
+    one, other = tiny().train(), tiny().train()
+    window = torch.rand(3, 4, 1, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    predicted, _ = one(window)
+    predicted.square().mean().backward()
+
+    gates = []
+    for t in range(4):
+        hidden = window[:, t]
+        for layer in other.network.frame_encoder:
+            hidden = layer(hidden)
+        gates.append(other.network.st_lstm.input_gates(hidden))
+    local = other.network.local_features(torch.stack(gates))
+    features = other.network.clip_encoder(window.flatten(1, 2))
+    read = memory.as_features(memory.read(memory.as_queries(features), other.items, detach=True), features)
+    expected = other.network.decode(read, local)
+    expected.square().mean().backward()
+
+    torch.testing.assert_close(predicted, expected, rtol=0, atol=0)
+    for (name, mine), theirs in zip(one.network.named_parameters(), other.network.parameters(), strict=True):
+        if theirs.grad is not None:
+            torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-8, msg=name)
+    norms = [m for m in one.network.frame_encoder if isinstance(m, torch.nn.BatchNorm2d)]
+    assert [int(norm.num_batches_tracked) for norm in norms] == [4] * 4, "four updates a step"
+    for (name, mine), theirs in zip(one.network.named_buffers(), other.network.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0, msg=name)
+
+
 def test_training_moves_the_memory_with_the_step_s_queries():
     model = tiny().train()
     before = model.items.clone()

@@ -15,8 +15,8 @@ class Stream:
     ``features`` describe native frames.
 
     Attributes:
-        rows: those that a window sees, as offsets from its first frame. A predictor leaves out the flow that ends in its
-            target.
+        rows: those that a window sees, as offsets from its first frame. A predictor leaves out the flow that ends in
+            its target.
         recipe: how rows are made, where there is a choice; JSON: the estimator of flow, the settings of features.
     """
 

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError
 from vad_pipeline.fitting.devices import TrainingError, torch_threads
+from vad_pipeline.fitting.quiet import quiet
 
 HISTORY_COLUMNS = ("epoch", "name", "value")
 RESUME = "resume.ckpt"  # state at the end of the last finished epoch
@@ -108,7 +109,7 @@ def fit(
         num_sanity_val_steps=0,
     )
     begun = read_resumable(resume) is not None
-    with torch_threads(settings.threads):
+    with torch_threads(settings.threads), quiet():
         trainer.fit(module, **loaders, ckpt_path=resume if begun else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt

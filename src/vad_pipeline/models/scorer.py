@@ -116,7 +116,7 @@ class Scorer(ABC):
         if found is not None:
             yield found
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027  # most scorers have nothing to begin
         """A clip begins; by default nothing."""
 
     @abstractmethod

@@ -24,8 +24,8 @@ def bound(function: Callable[..., Any], *first: Any, **types: type) -> Callable[
     """
     made = Bound(function, *first)
     given = list(inspect.signature(function).parameters)[: len(first)]
-    annotations = {name: kind for name, kind in inspect.get_annotations(function, eval_str=True).items()}
-    made.__annotations__ = {name: kind for name, kind in annotations.items() if name not in given} | types
+    annotations = inspect.get_annotations(function, eval_str=True)
+    made.__annotations__ = {name: hint for name, hint in annotations.items() if name not in given} | types
     made.__name__ = function.__name__  # type: ignore[attr-defined]
     made.__doc__ = function.__doc__
     return made
