@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -55,27 +56,25 @@ def rows_of(array: np.ndarray, start: int, stop: int | None) -> Iterator[np.ndar
     yield from array[start:stop]
 
 
-@pytest.fixture
-def store_clips(tmp_path: Path) -> Callable[[dict[str, np.ndarray]], Clips]:
+def stored_clips(folder: Path, arrays: dict[str, np.ndarray], fps: float | None = 10.0) -> Clips:
     """Puts arrays into a clip pool and returns them as a clip store would load them."""
-    from functools import partial
+    pool, jobs = ClipPool(str(folder / "pool")), {}
+    for clip, array in arrays.items():
+        name = clip.replace("/", "_") + f"_{array.shape}_{array.dtype}_{hash(array.tobytes()) & 0xFFFFFF:x}"
+        jobs[clip] = ClipJob(name.replace(" ", ""), partial(rows_of, array), fps=fps, source="a test")
+    pool.fill(jobs, Parallel(backend="sequential"), "test")
+    return Clips(
+        {
+            clip: Clip(clip, job.fingerprint, arrays[clip].shape, str(arrays[clip].dtype), fps, "a test", pool)
+            for clip, job in jobs.items()
+        }
+    )
 
-    pool = ClipPool(str(tmp_path / "pool"))
 
-    def store(arrays: dict[str, np.ndarray], fps: float | None = 10.0) -> Clips:
-        jobs = {}
-        for clip, array in arrays.items():
-            name = clip.replace("/", "_") + f"_{array.shape}_{array.dtype}_{hash(array.tobytes()) & 0xFFFFFF:x}"
-            jobs[clip] = ClipJob(name.replace(" ", ""), partial(rows_of, array), fps=fps, source="a test")
-        pool.fill(jobs, Parallel(backend="sequential"), "test")
-        return Clips(
-            {
-                clip: Clip(clip, job.fingerprint, arrays[clip].shape, str(arrays[clip].dtype), fps, "a test", pool)
-                for clip, job in jobs.items()
-            }
-        )
-
-    return store
+@pytest.fixture
+def store_clips(tmp_path: Path) -> Callable[..., Clips]:
+    """``stored_clips`` in a folder of the test's own."""
+    return partial(stored_clips, tmp_path)
 
 
 @pytest.fixture

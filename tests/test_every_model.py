@@ -1,21 +1,27 @@
 """Every system and every model, by what they declare."""
 
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from kedro.config import OmegaConfigLoader
+from sklearn.metrics import roc_auc_score
 
+from tests.conftest import stored_clips
 from tests.training.conftest import moving_square
+from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.clips.window import FEWER
 from vad_pipeline.evaluation.evaluate import evaluate
+from vad_pipeline.evaluation.normality import anomaly_score
 from vad_pipeline.experiments.experiments import EXPERIMENTS
 from vad_pipeline.fitting.checkpoint import read_checkpoint, write_checkpoint
+from vad_pipeline.fitting.fit import Trained
 from vad_pipeline.models.build import build
 from vad_pipeline.models.scorer import ScoringOptions
 from vad_pipeline.models.systems import MODELS, SYSTEMS, model_class, models_of, pictured_part, rows_of, terms_of
@@ -25,6 +31,8 @@ from vad_pipeline.settings import CONFIG_LOADER_ARGS
 from vad_pipeline.training.train import Training, train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+TRAINING = Training(epochs=1, batch_size=4, accelerator="cpu")
+TESTED = [["test/0", "test/1"]]  # one group: a scorer goes from the first to the second
 SIZE = FrameSize(16, 32, "gray")  # models halve a side up to four times
 
 # Every part of every system: baselines that share a model differ in its parameters.
@@ -53,31 +61,54 @@ def other_stream(stream, frames):
     return np.resize(frames.reshape(len(frames), -1).astype(np.float16) / 255, (len(frames), 1280))
 
 
-@pytest.fixture
-def data(store_clips):
-    """Streams of three training clips and two test clips of ``n`` frames, and twins of the training clips' rows."""
+class Fitted(NamedTuple):
+    """A model trained on three clips, with two test clips beside them and twins of the training clips' rows."""
 
-    def make(model, n):
-        arrays = {f"train/{i}": moving_square(n, 3 * i) for i in range(3)}
-        arrays |= {f"test/{i}": moving_square(n, i, speed=1 + 3 * i) for i in range(2)}
-        arrays = {clip: np.pad(rows, ((0, 0), (0, 0), (0, 8), (0, 0)), mode="edge") for clip, rows in arrays.items()}
-        made = {
-            stream: {c: rows if stream == "frames" else other_stream(stream, rows) for c, rows in arrays.items()}
-            for stream in model.reads
-        }
-        replaced = made[model.reads[0]]
-        twins = {f"{clip}@0": rows.max() - rows for clip, rows in replaced.items() if clip.startswith("train")}
-        return {stream: store_clips(clips) for stream, clips in made.items()}, store_clips(twins)
+    name: str
+    config: Any
+    streams: dict[str, Clips]
+    twins: Clips
+    folder: Path
+    result: Trained
 
-    return make
+    @property
+    def model(self):
+        return model_class(self.name)
+
+    @property
+    def n_frames(self):
+        return self.model.window(self.config).length + 8
+
+    def again(self, config):
+        return train(self.name, config, SIZE, TRAINING, 0, self.streams, self.folder, stored=self.twins)
+
+    def scored(self, checkpoint=None, **settings):
+        network = build(checkpoint or self.result.checkpoint)
+        return score_clips(network, self.streams, Scoring(accelerator="cpu", **settings), TESTED, self.folder)
 
 
-def trained(case, data, folder, **settings):
+@pytest.fixture(scope="module", params=CASES)
+def fitted(request, tmp_path_factory):
+    return fit_tiny(request.param, tmp_path_factory.mktemp("every_model"))
+
+
+def fit_tiny(case, folder):
     name, config = tiny(case)
     model = model_class(name)
-    streams, twins = data(model, model.window(config).length + 8)
-    training = Training(epochs=1, batch_size=4, accelerator="cpu", **settings)
-    return train(name, config, SIZE, training, 0, streams, folder, stored=twins), streams
+    n = model.window(config).length + 8
+    arrays = {f"train/{i}": moving_square(n, 3 * i) for i in range(3)}
+    arrays |= {f"test/{i}": moving_square(n, i, speed=1 + 3 * i) for i in range(2)}
+    arrays = {clip: np.pad(rows, ((0, 0), (0, 0), (0, 8), (0, 0)), mode="edge") for clip, rows in arrays.items()}
+    made = {
+        stream: {c: rows if stream == "frames" else other_stream(stream, rows) for c, rows in arrays.items()}
+        for stream in model.reads
+    }
+    replaced = made[model.reads[0]]
+    twins = {f"{clip}@0": rows.max() - rows for clip, rows in replaced.items() if clip.startswith("train")}
+    streams = {stream: stored_clips(folder, clips) for stream, clips in made.items()}
+    twins = stored_clips(folder, twins)
+    result = train(name, config, SIZE, TRAINING, 0, streams, folder, stored=twins)
+    return Fitted(name, config, streams, twins, folder, result)
 
 
 def test_the_names_that_the_registry_lists_are_declared():
@@ -95,7 +126,7 @@ def test_a_system_s_rows_are_of_terms_that_its_parts_have(name):
     rows = rows_of(system, next(iter(models.values())).config_class())
     assert [row.key for row in rows].count("") == 1, "one headline"
     assert all(set(row.weights) <= set(terms) for row in rows)
-    assert models[pictured_part(system)].has_maps
+    assert pictured_part(system) in models
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -119,129 +150,116 @@ def test_the_defaults_build_the_published_number_of_parameters(name):
         assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.006)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_model_trains_scores_and_evaluates(case, tmp_path, data):
-    result, streams = trained(case, data, tmp_path)
-    name, config = tiny(case)
-    model, window = model_class(name), model_class(name).window(config)
-    n = window.length + 8
-    groups = [["test/0", "test/1"]]
-    scores, maps = score_clips(build(result.checkpoint), streams, Scoring(batch=3, accelerator="cpu"), groups, tmp_path)
+def test_every_model_trains_scores_and_evaluates(fitted):
+    model, window, n = fitted.model, fitted.model.window(fitted.config), fitted.n_frames
+    scores, maps = fitted.scored(batch=3)
     assert list(scores.columns) == ["clip", "frame", *model.terms]
-    for clip in groups[0]:
+    for clip in TESTED[0]:
         assert scores.loc[scores["clip"] == clip, "frame"].tolist() == list(window.scored(n))
     assert np.isfinite(scores[list(model.terms)].to_numpy()).all()
-    assert set(maps) == (set(groups[0]) if model.has_maps else set())
+    assert set(maps) == (set(TESTED[0]) if model.has_maps else set())
     for job in maps.values():
+        if not Path(job.file).exists():
+            job.again()
         stored = np.load(job.file)
         assert stored.dtype == np.float16
         assert stored.shape == (len(window.scored(n)), 4, 8)
         assert (stored >= 0).all()
-    labels = pd.DataFrame({"clip": np.repeat(groups[0], n), "frame": list(range(n)) * 2, "kind": ""})
+    labels = pd.DataFrame({"clip": np.repeat(TESTED[0], n), "frame": list(range(n)) * 2, "kind": ""})
     labels["label"] = (labels["clip"] == "test/1").astype(int)
-    normaliser = result.checkpoint.normaliser
+    normaliser = fitted.result.checkpoint.normaliser
     assert set(normaliser) == set(model.terms)
-    weights = model.fusion(config)
-    lengths = dict.fromkeys(groups[0], n)
-    metrics = evaluate(scores, labels, model.terms, weights, lengths=lengths, normaliser=normaliser)
-    assert 0 <= metrics["micro_auc"] <= 1
-    assert 0 <= metrics["micro_auc_held_out"] <= 1
+    weights = model.fusion(fitted.config)
+    metrics = evaluate(scores, labels, model.terms, weights, lengths=dict.fromkeys(TESTED[0], n), normaliser=normaliser)
     assert metrics["frames_scored"] == len(scores)
-    if model.has_maps:
-        rows = {
-            stream: clips["test/0"].array()[: len(model.streams(config)[stream].rows)]
-            for stream, clips in streams.items()
-        }
-        predicted = build(result.checkpoint).scorer(ScoringOptions()).predict(rows, window.target)
-        assert predicted.shape == (16, 32, 1 if "frames" in model.reads else 3)
-        assert predicted.dtype == np.uint8
+    labelled = scores.merge(labels, on=["clip", "frame"])
+    anomaly = anomaly_score(labelled, model.terms, weights, "held_out", normaliser)
+    assert metrics["micro_auc_held_out"] == pytest.approx(roc_auc_score(labelled["label"], anomaly))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_frame_by_frame_gives_the_scores_that_batches_give(case, tmp_path, data):
-    result, streams = trained(case, data, tmp_path)
-    model = build(result.checkpoint)
-    clips = [{name: stored[clip].array() for name, stored in streams.items()} for clip in ("test/0", "test/1")]
+def test_what_a_model_expects_of_a_frame_is_a_picture(fitted):
+    if not fitted.model.has_maps:
+        pytest.skip("a model without maps has no picture")
+    seen = fitted.model.streams(fitted.config)
+    rows = {stream: clips["test/0"].array()[: len(seen[stream].rows)] for stream, clips in fitted.streams.items()}
+    scorer = build(fitted.result.checkpoint).scorer(ScoringOptions())
+    predicted = scorer.predict(rows, fitted.model.window(fitted.config).target)
+    assert predicted.shape == (16, 32, 1 if "frames" in fitted.model.reads else 3)
+    assert predicted.dtype == np.uint8
 
-    def table(batches):
-        frames = np.concatenate([batch.frames for batch in batches])
-        terms = {term: np.concatenate([batch.terms[term] for batch in batches]) for term in model.terms}
-        maps = [batch.maps for batch in batches if batch.maps is not None]
-        return frames, terms, np.concatenate(maps).astype(float) if maps else np.zeros(0)
 
-    def as_it_comes(scorer, arrays):
-        n = len(next(iter(arrays.values()))) + FEWER.get(next(iter(arrays)), 0)
-        for t in range(n):
+def test_frame_by_frame_gives_the_scores_that_batches_give(fitted):
+    model = build(fitted.result.checkpoint)
+    whole, live = (model.scorer(ScoringOptions(batch=batch)) for batch in (3, 1))
+
+    def as_it_comes(arrays):
+        for t in range(fitted.n_frames):
             fresh = {}
             for name, rows in arrays.items():  # the flow between two frames is there with the second one
                 row = t - FEWER.get(name, 0)
                 fresh[name] = rows[max(0, row) : row + 1]
-            if (batch := scorer.push(fresh)) is not None:
+            if (batch := live.push(fresh)) is not None:
                 yield batch
-        if (batch := scorer.finish()) is not None:
+        if (batch := live.finish()) is not None:
             yield batch
 
-    whole, live = (model.scorer(ScoringOptions(batch=batch)) for batch in (3, 1))
-    for arrays in clips:  # the second clip meets what the first has left behind
-        expected, found = table(list(whole.clip(arrays))), table(list(as_it_comes(live, arrays)))
+    def joined(batches):
+        maps = [batch.maps for batch in batches if batch.maps is not None]
+        return (
+            np.concatenate([batch.frames for batch in batches]),
+            {term: np.concatenate([batch.terms[term] for batch in batches]) for term in model.terms},
+            np.concatenate(maps).astype(float) if maps else np.zeros(0),
+        )
+
+    for clip in TESTED[0]:  # the second one meets what the first has left behind
+        arrays = {name: stored[clip].array() for name, stored in fitted.streams.items()}
+        expected, found = joined(list(whole.clip(arrays))), joined(list(as_it_comes(arrays)))
         assert found[0].tolist() == expected[0].tolist()
         for term, values in expected[1].items():
             np.testing.assert_allclose(found[1][term], values, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(found[2], expected[2], atol=1e-3)  # half precision
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_finished_scores_are_found_again_and_new_weights_run_no_network(case, tmp_path, data, monkeypatch):
-    result, streams = trained(case, data, tmp_path)
-    scoring, groups = Scoring(accelerator="cpu"), [["test/0", "test/1"]]
-    first, maps = score_clips(build(result.checkpoint), streams, scoring, groups, tmp_path)
+def test_finished_scores_are_found_again_and_new_weights_run_no_network(fitted, monkeypatch):
+    first, maps = fitted.scored(batch=3)
     for job in maps.values():
-        Path(job.file).unlink()  # the clip store has taken them over
+        Path(job.file).unlink(missing_ok=True)  # the clip store has taken them over
 
     def forbidden(*_):
         raise AssertionError("a network ran")
 
-    for model in map(model_class, MODELS):
-        monkeypatch.setattr(model, "scorer", forbidden)
-    name, config = tiny(case)
-    fused = dict.fromkeys(model_class(name).fusing_only, 0.25)
-    changed = type(config)(**{**asdict(config), **fused})
-    model = model_class(name)
-    training = Training(epochs=1, batch_size=4, accelerator="cpu")
-    twins = data(model, model.window(config).length + 8)[1]
-    again = train(name, changed, SIZE, training, 0, streams, tmp_path, stored=twins)
+    monkeypatch.setattr(fitted.model, "scorer", forbidden)
+    changed = replace(fitted.config, **dict.fromkeys(fitted.model.fusing_only, 0.25))
+    again = fitted.again(changed)
     assert again.reused
-    assert again.checkpoint.normaliser == result.checkpoint.normaliser
-    second, found = score_clips(build(again.checkpoint), streams, scoring, groups, tmp_path)
+    assert again.checkpoint.normaliser == fitted.result.checkpoint.normaliser
+    second, found = fitted.scored(again.checkpoint)
     pd.testing.assert_frame_equal(first, second)
     assert {clip: job.fingerprint for clip, job in found.items()} == {c: job.fingerprint for c, job in maps.items()}
 
 
-def test_maps_that_the_store_has_lost_are_made_again(tmp_path, data):
-    result, streams = trained("conv3d_ae", data, tmp_path)
-    arguments = (build(result.checkpoint), streams, Scoring(accelerator="cpu"), [["test/0", "test/1"]], tmp_path)
-    _, maps = score_clips(*arguments)
+def test_a_checkpoint_says_all_that_it_takes_to_run_the_model(fitted):
+    path = fitted.folder / "handed_over.safetensors"
+    write_checkpoint(fitted.result.checkpoint, path)
+    read = read_checkpoint(path)
+    assert read.normaliser == fitted.result.checkpoint.normaliser
+    arrays = {name: stored["test/1"].array() for name, stored in fitted.streams.items()}
+    one, other = (list(build(c).scorer(ScoringOptions()).clip(arrays)) for c in (fitted.result.checkpoint, read))
+    for left, right in zip(one, other, strict=True):
+        assert all(np.array_equal(left.terms[term], right.terms[term]) for term in left.terms)
+
+
+def test_maps_that_the_store_has_lost_are_made_again(tmp_path):
+    fitted = fit_tiny("conv3d_ae", tmp_path)
+    _, maps = fitted.scored()
     before = {clip: np.load(job.file) for clip, job in maps.items()}
     for job in maps.values():
         Path(job.file).unlink()
-    _, maps = score_clips(*arguments)
+    _, maps = fitted.scored()
     assert not any(Path(job.file).exists() for job in maps.values())
     maps["test/1"].again()
     for clip, job in maps.items():
         np.testing.assert_array_equal(np.load(job.file), before[clip])
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_checkpoint_says_all_that_it_takes_to_run_the_model(case, tmp_path, data):
-    result, streams = trained(case, data, tmp_path)
-    path = tmp_path / "handed_over.safetensors"
-    write_checkpoint(result.checkpoint, path)
-    read = read_checkpoint(path)
-    assert read.normaliser == result.checkpoint.normaliser
-    arrays = {name: stored["test/1"].array() for name, stored in streams.items()}
-    one, other = (list(build(c).scorer(ScoringOptions()).clip(arrays)) for c in (result.checkpoint, read))
-    for left, right in zip(one, other, strict=True):
-        assert all(np.array_equal(left.terms[term], right.terms[term]) for term in left.terms)
 
 
 @pytest.mark.parametrize("name", MODELS)
