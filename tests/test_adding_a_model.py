@@ -61,8 +61,9 @@ class Copy:
 
     def __init__(self, folder):
         self.root, self.data = folder / "project", folder / "data"
+        left_out = shutil.ignore_patterns("local", "*.egg-info", MODEL.name, PARAMETERS.name)
         for name in ("src", "conf"):
-            shutil.copytree(PROJECT / name, self.root / name, ignore=shutil.ignore_patterns("local", "*.egg-info"))
+            shutil.copytree(PROJECT / name, self.root / name, ignore=left_out)
         for name in ("pyproject.toml", ".telemetry"):
             shutil.copy2(PROJECT / name, self.root)
         self.before = contents(self.root)
