@@ -1,4 +1,5 @@
 import errno
+import os
 from functools import partial
 from pathlib import Path
 
@@ -159,3 +160,51 @@ def test_a_remote_pool_stores_and_loads(tmp_path):
     assert pool.fill({"train/01": job(tmp_path, "a")}, SEQUENTIAL, "") == 1
     assert pool.fill({"train/01": job(tmp_path, "a")}, SEQUENTIAL, "") == 0
     np.testing.assert_array_equal(pool.array("a")[:, 0, 0, 0], np.arange(5))
+
+
+def offered(tmp_path, name, log=None):
+    """A job whose file is there, or is made with that of ``b`` when it is not and there is a log to note it in."""
+
+    def again():
+        log.append(os.getpid())
+        for made in {name, "b"}:
+            write_rows(str(tmp_path / f"{made}.maps.npy"), counted_rows(4, tmp_path / "log", 0, None))
+
+    if log is None:
+        write_rows(str(tmp_path / f"{name}.maps.npy"), counted_rows(4, tmp_path / "log", 0, None))
+    return ClipJob(name, file=str(tmp_path / f"{name}.maps.npy"), again=None if log is None else again)
+
+
+def test_a_file_becomes_the_clip_and_one_that_is_not_needed_is_deleted(tmp_path):
+    pool = ClipPool(str(tmp_path / "pool"))
+    assert pool.fill({"test/01": offered(tmp_path, "a")}, SEQUENTIAL, "") == 1
+    assert not list(tmp_path.glob("*.maps.npy"))
+    stored = Path(pool.path("a")).stat().st_mtime_ns
+    assert pool.fill({"test/01": offered(tmp_path, "a")}, SEQUENTIAL, "") == 0
+    assert pool.fill({"test/01": offered(tmp_path, "a"), "test/02": job(tmp_path, "b")}, SEQUENTIAL, "") == 1
+    assert not list(tmp_path.glob("*.maps.npy"))
+    assert Path(pool.path("a")).stat().st_mtime_ns == stored, "it is not stored a second time"
+    np.testing.assert_array_equal(pool.array("a")[:, 0, 0, 0], np.arange(4))
+
+
+@pytest.mark.parametrize("backend", ["sequential", "loky"])
+def test_a_file_that_is_gone_is_made_again_here_and_only_where_the_pool_lacks_the_clip(tmp_path, backend):
+    pool, log = ClipPool(str(tmp_path / "pool")), []
+    jobs = {"test/01": offered(tmp_path, "a", log), "test/02": offered(tmp_path, "b", log)}
+    parallel = Parallel(backend=backend, n_jobs=2)
+    assert pool.fill(jobs, parallel, "") == 2
+    assert log == [os.getpid()], "once, for it makes the second clip's file as well"
+    assert pool.fill(jobs, parallel, "") == 0
+    assert len(log) == 1
+    Path(pool.path("a")).unlink()
+    assert pool.fill(jobs, parallel, "") == 1
+    assert len(log) == 2
+    assert not list(tmp_path.glob("*.maps.npy")), "nor is the other file that was made with it left"
+    np.testing.assert_array_equal(pool.array("a"), pool.array("b"))
+
+
+def test_a_file_that_is_there_is_not_made_again(tmp_path):
+    pool, log = ClipPool(str(tmp_path / "pool")), []
+    offered(tmp_path, "a")
+    assert pool.fill({"test/01": offered(tmp_path, "a", log)}, SEQUENTIAL, "") == 1
+    assert not log

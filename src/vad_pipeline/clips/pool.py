@@ -236,21 +236,30 @@ def _compute(piece: _Piece) -> str | None:
 
 
 def _carry_out(pieces: list[_Piece], parallel: Parallel) -> Iterator[tuple[_Piece, str | None]]:
-    workers = min(len(pieces), joblib.effective_n_jobs(parallel.n_jobs))
-    if parallel.backend == "sequential" or workers == 1:
-        import cv2
+    """Pieces as they are done: files that are taken over in this process, the rest by the workers."""
+    files = [piece for piece in pieces if piece.job.file is not None]
+    rows = [piece for piece in pieces if piece.job.file is None]
+    workers = min(len(rows), joblib.effective_n_jobs(parallel.n_jobs))
+    if parallel.backend == "sequential" or workers <= 1:
+        files, rows = pieces, []
+    if files:
+        yield from _carry_out_here(files)
+    if rows:
+        with joblib.parallel_config(backend=parallel.backend):
+            tasks = (joblib.delayed(_numbered)(i, piece) for i, piece in enumerate(rows))
+            for i, result in joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(tasks):
+                yield rows[i], result
 
-        threads = cv2.getNumThreads()
-        try:
-            for piece in pieces:
-                yield piece, _compute(piece)
-        finally:
-            cv2.setNumThreads(threads)
-        return
-    with joblib.parallel_config(backend=parallel.backend):
-        tasks = (joblib.delayed(_numbered)(i, piece) for i, piece in enumerate(pieces))
-        for i, result in joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(tasks):
-            yield pieces[i], result
+
+def _carry_out_here(pieces: list[_Piece]) -> Iterator[tuple[_Piece, str | None]]:
+    import cv2
+
+    threads = cv2.getNumThreads()
+    try:
+        for piece in pieces:
+            yield piece, _compute(piece)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _numbered(number: int, piece: _Piece) -> tuple[int, str | None]:

@@ -167,7 +167,10 @@ class _StopOnNaN(Callback):
         module.log = remembered  # type: ignore[method-assign]  # log_dict calls it, too
 
     def on_fit_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        del module.log
+        vars(module).pop("log", None)
+
+    def on_exception(self, trainer: lightning.Trainer, module: lightning.LightningModule, _: BaseException) -> None:
+        vars(module).pop("log", None)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, _: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int

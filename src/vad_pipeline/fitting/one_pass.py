@@ -68,9 +68,9 @@ def fit_in_one_pass(
 
 
 def take_state(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Load a state whose buffers may have other shapes than the module's."""
+    """Load a state whose buffers may have other shapes than the module's; they stay on the module's device."""
     for name, buffer in module.named_buffers():
         if name in state and state[name].shape != buffer.shape:
             owner = module.get_submodule(name.rpartition(".")[0])
-            setattr(owner, name.rpartition(".")[2], torch.empty_like(state[name]))
+            setattr(owner, name.rpartition(".")[2], torch.empty_like(state[name], device=buffer.device))
     module.load_state_dict(dict(state))

@@ -93,7 +93,7 @@ def train(
 
     Raises:
         TrainingError: no training clips, no such device, no pseudo-anomalies where they are needed, a stream that the
-            configuration reads is missing, or the loss became NaN.
+            configuration reads or a pretrained file is missing, or the loss became NaN.
         CheckpointError: what an interrupted training left is damaged.
         WindowError: a clip is shorter than the window.
     """
@@ -127,7 +127,11 @@ def training_fingerprint(
     streams: Streams,
     stored: Clips | None = None,
 ) -> str:
-    """What a training depends on: parameters, data, pretrained files, the code of the model, torch."""
+    """What a training depends on: parameters, data, pretrained files, the code of the model, torch.
+
+    Raises:
+        TrainingError: a pretrained file is missing.
+    """
     model = model_class(name)
     settings = {k: v for k, v in asdict(training).items() if k not in PLACE}
     own = {k: v for k, v in asdict(config).items() if k not in model.scoring_only | model.fusing_only}
@@ -135,6 +139,10 @@ def training_fingerprint(
     parts += [f"{stream}:{clip}:{c.fingerprint}" for stream in streams for clip, c in streams[stream].items()]
     parts += [f"pseudo:{run}:{c.fingerprint}" for run, c in (stored or {}).items()]
     pseudo, files = model.pseudo_anomalies(config), list(model.pretrained(config))
+    if missing := [file for file in files if not file.is_file()]:
+        raise TrainingError(
+            f"{name}: {missing[0]} is not there, pretrained weights that its parameters name; fetch them"
+        )
     if pseudo is not None and pseudo.source == "patch" and pseudo.intruders:
         files += read_intruders(Path(pseudo.intruders))
     if files:
