@@ -163,6 +163,25 @@ def test_clips_are_held_out_but_where_a_paper_trains_on_all_of_them(environment)
     assert loaded["lgn_net"]["model"]["gamma"] == (0.009 if environment == "ped2" else None)
 
 
+def threads_in(tree, above=""):
+    """Of every training and scoring in it, where it stands and what it says of threads."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            if key in ("training", "scoring"):
+                yield f"{above}{key}", value.get("threads", "none stated")
+            yield from threads_in(value, f"{above}{key}.")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_training_and_scoring_takes_one_thread_on_a_laptop_and_all_cores_at_the_papers_sizes(environment):
+    found = dict(threads_in(parameters(environment)))
+    one = 1 if environment in ("scenes", "ped2_small", "my_camera") else None
+    assert found == dict.fromkeys(found, one)
+    expected = {f"{system}.{kind}" for system in TRAINED for kind in ("training", "scoring")}
+    expected |= {f"{name}.training" for name in (*EXPERIMENTS, "pseudo_anomalies", "flownet_training")}
+    assert expected <= set(found)
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_experiment_has_the_budget_that_is_meant(environment):
     loaded = parameters(environment)

@@ -7,6 +7,7 @@ most the clips being written, and two runs filling one pool at once do no more t
 import contextlib
 import errno
 import io
+import multiprocessing
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from typing import Any, Literal
 import fsspec
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 from rich.console import Console
@@ -245,10 +247,7 @@ def _carry_out(pieces: list[_Piece], parallel: Parallel) -> Iterator[tuple[_Piec
     if files:
         yield from _carry_out_here(files)
     if rows:
-        with joblib.parallel_config(backend=parallel.backend):
-            tasks = (joblib.delayed(_numbered)(i, piece) for i, piece in enumerate(rows))
-            for i, result in joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(tasks):
-                yield rows[i], result
+        yield from _carry_out_by_workers(rows, parallel.backend, workers)
 
 
 def _carry_out_here(pieces: list[_Piece]) -> Iterator[tuple[_Piece, str | None]]:
@@ -260,6 +259,18 @@ def _carry_out_here(pieces: list[_Piece]) -> Iterator[tuple[_Piece, str | None]]
             yield piece, _compute(piece)
     finally:
         cv2.setNumThreads(threads)
+
+
+def _carry_out_by_workers(pieces: list[_Piece], backend: str, workers: int) -> Iterator[tuple[_Piece, str | None]]:
+    try:
+        with joblib.parallel_config(backend=backend):
+            tasks = (joblib.delayed(_numbered)(i, piece) for i, piece in enumerate(pieces))
+            for i, result in joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(tasks):
+                yield pieces[i], result
+    finally:
+        # loky's workers stay for minutes, and a process of multiprocessing does not end before its children
+        if backend == "loky" and multiprocessing.parent_process() is not None:
+            get_reusable_executor().shutdown(wait=True)
 
 
 def _numbered(number: int, piece: _Piece) -> tuple[int, str | None]:

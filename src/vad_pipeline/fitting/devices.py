@@ -45,13 +45,26 @@ def device_check(accelerator: str) -> None:
 
 @contextlib.contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
-    """So many threads for torch and OpenCV inside; None takes every core that this process may use."""
+    """So many threads for torch and OpenCV inside.
+
+    None takes what the environment variable OMP_NUM_THREADS says, else every core that this process may use.
+    """
     before = torch.get_num_threads(), cv2.getNumThreads()
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
-    torch.set_num_threads(count or 1)
-    cv2.setNumThreads(count or 1)
+    count = threads or _stated_threads() or _cores()
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+def _stated_threads() -> int:
+    """OMP_NUM_THREADS, of which nested parallelism has further numbers after commas; 0 where there is none."""
+    stated = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(stated) if stated.isdecimal() else 0
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

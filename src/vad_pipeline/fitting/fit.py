@@ -33,8 +33,9 @@ class FitSettings:
         precision: Lightning's: 32-true, or bf16-mixed where the processor is good at it.
         accelerator, devices, strategy: Lightning's; a strategy that does not start the script again (ddp_spawn).
             With several devices set ddp_spawn or ddp_notebook.
-        threads: that torch computes with on a CPU; null takes all cores, which pays where a step takes long and nothing
-            else runs. Threads that wait for a core that something else keeps busy cost many times what they bring.
+        threads: that torch computes with on a CPU; null takes all cores (or OMP_NUM_THREADS), which pays where a step
+            takes long and nothing else runs. Threads that wait for a core that something else keeps busy cost many
+            times what they bring.
     """
 
     epochs: int = Field(default=60, ge=1)

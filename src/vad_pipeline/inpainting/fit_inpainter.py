@@ -21,7 +21,7 @@ from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.fingerprint import fingerprint, step_fingerprint
 from vad_pipeline.clips.held_out import split_held_out, with_parts
 from vad_pipeline.fitting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from vad_pipeline.fitting.devices import TrainingError, device_check
+from vad_pipeline.fitting.devices import TrainingError, device_check, torch_threads
 from vad_pipeline.fitting.fit import HISTORY_COLUMNS, PLACE, RESUME, FitSettings, Fitted, Trained, fit
 from vad_pipeline.fitting.loaders import ordered_loader, training_loader
 from vad_pipeline.inpainting.latent_inpainter import (
@@ -151,6 +151,7 @@ def _fit(
         training.accelerator,
         training.devices,
         training.strategy,
+        training.threads,
     )
     autoencoder, first = _step(
         folder / "autoencoder",
@@ -162,7 +163,8 @@ def _fit(
     )
     vqvae = new_autoencoder(config)
     vqvae.load_state_dict(_part(autoencoder, "vqvae."))
-    scale = _latent_scale(vqvae.eval(), cropped, training.batch_size)
+    with torch_threads(training.threads):  # its sums, too, depend on them
+        scale = _latent_scale(vqvae.eval(), cropped, training.batch_size)
     vqvae.register_to_config(scaling_factor=scale)
 
     lightning.seed_everything(seed + 1, verbose=False)

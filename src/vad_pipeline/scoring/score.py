@@ -41,7 +41,7 @@ class Scoring:
         batch: windows at a time; memory grows with it, results do not change.
         precision: ``bf16`` is faster where the processor is good at it and moves the scores a little.
         accelerator: Lightning's names of devices.
-        threads: that torch computes with on a CPU; null takes all cores.
+        threads: that torch computes with on a CPU; null takes all cores (or OMP_NUM_THREADS).
     """
 
     batch: int = Field(default=8, ge=1)
