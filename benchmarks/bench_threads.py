@@ -37,7 +37,8 @@ def rows_by(runner: Callable[[], SequentialRunner | SideBySide], epochs: int, se
     """Train, score and evaluate both rows; a seed that was there before would cost nothing."""
     params = {"jobs": 2, "lgn_net_ablation": {"seeds": [seed], "training": {"epochs": epochs}}}
     with KedroSession.create(project_path=PROJECT, env="scenes", runtime_params=params) as session:
-        session.run(["lgn_net_ablation"], runner=runner(), to_outputs=[f"{row}.metrics" for row in ROWS])  # type: ignore[call-arg]
+        metrics = [f"{row}.metrics" for row in ROWS]
+        session.run(["lgn_net_ablation"], runner=runner(), to_outputs=metrics)  # type: ignore[call-arg]
 
 
 def one_training(folder: Path, seed: int) -> None:
