@@ -1,10 +1,10 @@
-"""Whether the latent inpainter learns what walkers look like: slow, on the built-in scenes, the default networks."""
+"""Whether the latent inpainter learns what walkers look like: slow, on the built-in scenes, the networks of conf/scenes."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from kedro.config import OmegaConfigLoader
 
 from vad_pipeline.anomalies.masks import Masks, hole_jobs, object_jobs
 from vad_pipeline.anomalies.pool import Pool, runs_of
@@ -13,10 +13,11 @@ from vad_pipeline.clips.pool import ClipPool, Parallel
 from vad_pipeline.inpainting.filled_clips import Inpainting, inpainter_of, spatial_jobs
 from vad_pipeline.inpainting.fit_inpainter import InpainterFit, fit_inpainter, held_out_errors
 from vad_pipeline.inpainting.latent_inpainter import Config
+from vad_pipeline.settings import CONFIG_LOADER_ARGS
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 from vad_pipeline.sources.scenes import NOISE_SIGMA
 
-PARAMETERS = Path(__file__).resolve().parents[2] / "conf" / "base" / "parameters_pseudo_anomalies.yml"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 @pytest.mark.slow
@@ -29,7 +30,8 @@ def test_the_autoencoder_knows_objects_and_the_denoiser_fills_holes_with_somethi
             {c: Clip(c, j.fingerprint, *pool.header(j.fingerprint), j.fps, j.source, pool) for c, j in jobs.items()}
         )
 
-    defaults = yaml.safe_load(PARAMETERS.read_text())["pseudo_anomalies"]
+    loader = OmegaConfigLoader(str(CONF), env="scenes", **CONFIG_LOADER_ARGS)
+    defaults = loader["parameters"]["pseudo_anomalies"]
     source = FrameExtraction("scenes", scenes={"train_clips": 4, "test_clips": 0, "frames": 60})
     frames = stored(frame_jobs(source))
     masks = Masks(**defaults["masks"])
