@@ -1,4 +1,4 @@
-"""Whether the latent inpainter learns what walkers look like: slow, on the built-in scenes, the networks of conf/scenes."""
+"""Whether the latent inpainter of conf/scenes learns what walkers look like: slow, on the built-in scenes."""
 
 from pathlib import Path
 
