@@ -38,7 +38,7 @@ def rows_by(runner: Callable[[], SequentialRunner | SideBySide], epochs: int, se
     params = {"jobs": 2, "lgn_net_ablation": {"seeds": [seed], "training": {"epochs": epochs}}}
     with KedroSession.create(project_path=PROJECT, env="scenes", runtime_params=params) as session:
         metrics = [f"{row}.metrics" for row in ROWS]
-        session.run(["lgn_net_ablation"], runner=runner(), to_outputs=metrics)  # type: ignore[call-arg]
+        session.run(pipeline_names=["lgn_net_ablation"], runner=runner(), to_outputs=metrics)  # type: ignore[call-arg]
 
 
 def one_training(folder: Path, seed: int) -> None:
