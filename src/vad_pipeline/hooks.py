@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
-KINDS = "metrics", "history", "artifact"
+MARKS = "metrics", "history", "artifact"
 FACTS = ("dataset", "protocol", "seed")  # tags that parameters of these names decide
 PARENT = ""  # the namespace of nodes without one
 SQLITE = "sqlite:///"
@@ -65,7 +65,7 @@ class Output:
 
     name: str
     namespace: str
-    kind: str | None
+    mark: str | None
     path: str
     version: Version | None
     fs: Any
@@ -169,17 +169,17 @@ def outputs_on_disk(pipeline: Pipeline, catalog: DataCatalog) -> list[Output]:
         top = (node.namespace or PARENT).partition(".")[0]
         for name in node.outputs:
             dataset = catalog.get(name)
-            kind = (getattr(dataset, "metadata", None) or {}).get("mlflow")
+            mark = (getattr(dataset, "metadata", None) or {}).get("mlflow")
             path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
-            if kind not in (None, *KINDS) or (kind and path is None):
-                raise ValueError(f"catalog entry {name}: metadata.mlflow is {kind}; it takes {KINDS} and a filepath")
+            if mark not in (None, *MARKS) or (mark and path is None):
+                raise ValueError(f"catalog entry {name}: metadata.mlflow is {mark}; it takes {MARKS} and a filepath")
             if path is None:
                 continue
             version = None
             if isinstance(dataset, AbstractVersionedDataset) and (saved := dataset.resolve_save_version()):
                 version, path = Version(saved, saved), dataset._get_versioned_path(saved)
             fs = getattr(dataset, "_fs", None) or fsspec.core.url_to_fs(str(path))[0]
-            outputs.append(Output(name, top, kind, str(path), version, fs, fs.find(str(path), detail=True)))
+            outputs.append(Output(name, top, mark, str(path), version, fs, fs.find(str(path), detail=True)))
     return outputs
 
 
@@ -294,16 +294,16 @@ def log_outputs(run: TrackedRun, outputs: Sequence[Output]) -> None:
     for output in outputs:
         top, _, name = output.name.partition(".")
         run_id, name = (run.runs[top], name) if name and top in run.runs else (run.runs[PARENT], output.name)
-        if output.kind == "artifact":
+        if output.mark == "artifact":
             log_artifact(run.client, run_id, name, output)
-        elif output.kind is not None:
+        elif output.mark is not None:
             try:
                 data = run.catalog.get(output.name, version=output.version).load()  # type: ignore[union-attr]
                 points = points_of(output, name[: name.rfind(".") + 1], data)
             except Exception as error:
                 logger.warning("%s is not logged to MLflow: %s: %s", output.name, type(error).__name__, error)
                 continue
-            if output.kind == "history":  # live curves may have logged some: MLflow would keep both
+            if output.mark == "history":  # live curves may have logged some: MLflow would keep both
                 names = {point[0] for point in points}
                 live = {(name, old.step) for name in names for old in run.client.get_metric_history(run_id, name)}
                 points = [point for point in points if (point[0], point[2]) not in live]
@@ -312,7 +312,7 @@ def log_outputs(run: TrackedRun, outputs: Sequence[Output]) -> None:
 
 def points_of(output: Output, prefix: str, data: Any) -> list[Point]:
     """Metrics (name -> number) or history (table epoch, name, value) as points, without what is no finite number."""
-    history = output.kind == "history"
+    history = output.mark == "history"
     rows = zip(data["name"], data["value"], data["epoch"], strict=True) if history else ((*m, 0) for m in data.items())
     points, odd = [], set()
     for name, value, step in rows:

@@ -71,16 +71,16 @@ def part_pipeline(system: System, part: str) -> Pipeline:
 
 def stream_nodes(model: str) -> list[Node]:
     """Nodes that make what a model reads of ``native_frames``, by the names of the streams."""
-    kind = model_class(model)
+    declared = model_class(model)
     steps = []
-    if {"frames", "flow"} & set(kind.reads):
+    if {"frames", "flow"} & set(declared.reads):
         steps += [Node(nodes.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames")]
-    if "flow" in kind.reads:
-        estimate = bound(nodes.estimate_flow, model, config=kind.config_class)
+    if "flow" in declared.reads:
+        estimate = bound(nodes.estimate_flow, model, config=declared.config_class)
         reads = ["frames", "params:model", "params:tvl1", "params:flownet"]
         steps += [Node(estimate, reads, "flow", name="estimate_flow")]
-    if "features" in kind.reads:
-        describe = bound(nodes.describe_frames, model, config=kind.config_class)
+    if "features" in declared.reads:
+        describe = bound(nodes.describe_frames, model, config=declared.config_class)
         reads = ["native_frames", "params:model", "params:scoring"]
         steps += [Node(describe, reads, "features", name="describe_frames")]
     return steps
@@ -88,13 +88,13 @@ def stream_nodes(model: str) -> list[Node]:
 
 def pseudo_nodes(model: str) -> tuple[list[Node], str]:
     """Nodes that bring ``pseudo_native`` to the stream that pseudo-anomalies replace, and the data set to train on."""
-    kind = model_class(model)
-    stream = kind.reads[0]
+    declared = model_class(model)
+    stream = declared.reads[0]
     if stream == "frames":
         reads = ["pseudo_native", "params:frames"]
         return [Node(nodes.resize_frames, reads, "pseudo_frames", name="resize_pseudo_frames")], "pseudo_frames"
     if stream == "features":
-        describe = bound(nodes.describe_frames, model, config=kind.config_class)
+        describe = bound(nodes.describe_frames, model, config=declared.config_class)
         reads = ["pseudo_native", "params:model", "params:scoring"]
         return [Node(describe, reads, "pseudo_features", name="describe_pseudo_frames")], "pseudo_features"
     return [], "pseudo_native"
