@@ -23,11 +23,13 @@ FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FrameFoldersConfig:
-    """Attributes:
-    root: folder that holds ``training`` and ``testing``; ``validation`` is read where it exists.
-    labels: ``.mat`` or ``.npy`` file, relative to root or absolute; None for unlabelled data.
-    fps: frames per second, where known.
-    fingerprint: what makes a clip new: ``stat`` (path, size and time of its files) or ``content``.
+    """Data sets in folders of images.
+
+    Attributes:
+        root: folder that holds ``training`` and ``testing``; ``validation`` is read where it exists.
+        labels: ``.mat`` or ``.npy`` file, relative to root or absolute; None for unlabelled data.
+        fps: frames per second, where known.
+        fingerprint: what makes a clip new: ``stat`` (path, size and time of its files) or ``content``.
     """
 
     root: str

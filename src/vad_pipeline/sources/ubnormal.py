@@ -27,11 +27,13 @@ LISTED = {"train": "training", "val": "validation", "test": "test"}  # as the li
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class UbnormalConfig:
-    """Attributes:
-    root: folder that holds ``Scene1``, ``Scene2`` ..
-    lists: folder that holds ``normal_training_video_names.txt`` and the others.
-    splits: which to read.
-    fingerprint: what makes a clip new: ``stat`` (path, size and time of its file) or ``content``.
+    """UBnormal in its official layout.
+
+    Attributes:
+        root: folder that holds ``Scene1``, ``Scene2`` ..
+        lists: folder that holds ``normal_training_video_names.txt`` and the others.
+        splits: which to read.
+        fingerprint: what makes a clip new: ``stat`` (path, size and time of its file) or ``content``.
     """
 
     root: str

@@ -23,10 +23,12 @@ FPS = 10.0  # as the data set's page states
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class UcsdConfig:
-    """Attributes:
-    root: folder that holds ``UCSD_Anomaly_Dataset.v1p2`` or ``UCSDped2``, or either of these themselves.
-    subset: which of the two walkways.
-    fingerprint: what makes a clip new: ``stat`` (path, size and time of its files) or ``content``.
+    """UCSD Ped1 and Ped2 in their official layout.
+
+    Attributes:
+        root: folder that holds ``UCSD_Anomaly_Dataset.v1p2`` or ``UCSDped2``, or either of these themselves.
+        subset: which of the two walkways.
+        fingerprint: what makes a clip new: ``stat`` (path, size and time of its files) or ``content``.
     """
 
     root: str

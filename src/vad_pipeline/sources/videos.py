@@ -30,15 +30,17 @@ SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", "
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class VideosConfig:
-    """Attributes:
-    train: a video of normal footage, or a folder of them.
-    test: a video, or a folder of them, to be scored; None to train only.
-    labels: CSV of abnormal events in the test videos; None for unlabelled data.
-    frame_stride: keep every n-th frame.
-    region_of_interest: image of the frames' size, black where nothing shall be looked at; those pixels become 0.
-    truncated: what to do with a video that breaks off or ends before its header says so: stop with an ``error``, or
-        ``keep`` what decodes. The header of a mpg or ts says nothing.
-    fingerprint: what makes a clip new: ``stat`` (path, size and time of its file) or ``content``.
+    """Videos of one's own.
+
+    Attributes:
+        train: a video of normal footage, or a folder of them.
+        test: a video, or a folder of them, to be scored; None to train only.
+        labels: CSV of abnormal events in the test videos; None for unlabelled data.
+        frame_stride: keep every n-th frame.
+        region_of_interest: image of the frames' size, black where nothing shall be looked at; those pixels become 0.
+        truncated: what to do with a video that breaks off or ends before its header says so: stop with an ``error``, or
+            ``keep`` what decodes. The header of a mpg or ts says nothing.
+        fingerprint: what makes a clip new: ``stat`` (path, size and time of its file) or ``content``.
     """
 
     train: str
