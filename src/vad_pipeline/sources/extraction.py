@@ -19,8 +19,6 @@ from vad_pipeline.sources import SOURCES
 from vad_pipeline.sources.raw_clip import RawClip, SourceError
 from vad_pipeline.sources.reading_size import frames_at_height, masks_at_height
 
-LABEL_COLUMNS = ("clip", "frame", "label", "kind")
-
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FrameExtraction:
