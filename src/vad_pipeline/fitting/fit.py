@@ -206,9 +206,10 @@ class _History(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         for name, value in sorted(trainer.callback_metrics.items()):
             self.rows.append([trainer.current_epoch, name, float(value)])
-        names = getattr(module, "optimizer_names", ()) or range(len(trainer.optimizers))
+        several = len(trainer.optimizers) > 1  # of a model that can do with one of its two, it needs no name
+        names = (several and getattr(module, "optimizer_names", ())) or range(len(trainer.optimizers))
         for name, optimizer in zip(names, trainer.optimizers, strict=True):
-            label = "learning_rate" if len(trainer.optimizers) == 1 else f"learning_rate_{name}"
+            label = f"learning_rate_{name}" if several else "learning_rate"
             for rate in {group["lr"] for group in optimizer.param_groups}:
                 self.rows.append([trainer.current_epoch, label, float(rate)])
 

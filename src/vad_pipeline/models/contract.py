@@ -121,6 +121,10 @@ class Model(lightning.LightningModule):
         """
         raise TypeError(f"{type(self).__name__} is trained by gradients, it learns no clip in one pass")
 
+    def facts(self) -> dict[str, float]:
+        """What training found out and reports state, by name; by default nothing."""
+        return {}
+
     @abstractmethod
     def scorer(self, options: ScoringOptions) -> Scorer:
         """The model, made ready to score; the model itself is left as it is."""
