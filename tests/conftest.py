@@ -52,6 +52,15 @@ def ped2_root() -> Path:
     return Path(root)
 
 
+@pytest.fixture
+def mnist_root() -> Path:
+    """The folder that holds MNIST's four idx files; the test is skipped where VAD_MNIST does not name one."""
+    root = os.environ.get("VAD_MNIST")
+    if not root:
+        pytest.skip("set VAD_MNIST to the folder that holds MNIST's four idx files")
+    return Path(root)
+
+
 def rows_of(array: np.ndarray, start: int, stop: int | None) -> Iterator[np.ndarray]:
     yield from array[start:stop]
 

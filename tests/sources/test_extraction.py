@@ -26,9 +26,8 @@ def source(monkeypatch):
 
 
 def test_an_unknown_source_lists_the_known_ones():
-    with pytest.raises(
-        ValidationError, match="unknown source 'avenue'; known are: scenes, ucsd, ubnormal, frame_folders, videos"
-    ):
+    known = "scenes, ucsd, ubnormal, frame_folders, videos, idx_images, digits"
+    with pytest.raises(ValidationError, match=f"unknown source 'avenue'; known are: {known}"):
         FrameExtraction("avenue")
 
 

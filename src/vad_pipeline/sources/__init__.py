@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vad_pipeline.sources import (
+    digits,
     frame_folders,
+    idx_images,
     scenes,
     ubnormal,
     ucsd,
@@ -35,4 +37,6 @@ SOURCES: dict[str, Source] = {
     "ubnormal": Source(ubnormal.UbnormalConfig, ubnormal.read_ubnormal, ("av", "PIL")),
     "frame_folders": Source(frame_folders.FrameFoldersConfig, frame_folders.read_frame_folders, ("PIL",)),
     "videos": Source(videos.VideosConfig, videos.read_videos, ("av", "PIL")),
+    "idx_images": Source(idx_images.IdxImagesConfig, idx_images.read_idx_images, ("numpy",)),
+    "digits": Source(digits.DigitsConfig, digits.read_digits, ("sklearn",)),
 }

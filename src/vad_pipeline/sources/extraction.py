@@ -28,7 +28,8 @@ class FrameExtraction:
         source: name of a registered source.
         height: pixels to which frames are brought by averaging, and masks by their nearest pixels, the width in
             proportion; None reads them as they are.
-        scenes, ucsd, ubnormal, frame_folders, videos: that source's own settings, see its configuration class.
+        scenes, ucsd, ubnormal, frame_folders, videos, idx_images, digits: that source's own settings, see its
+            configuration class.
     """
 
     source: str
@@ -38,6 +39,8 @@ class FrameExtraction:
     ubnormal: dict[str, Any] = field(default_factory=dict)
     frame_folders: dict[str, Any] = field(default_factory=dict)
     videos: dict[str, Any] = field(default_factory=dict)
+    idx_images: dict[str, Any] = field(default_factory=dict)
+    digits: dict[str, Any] = field(default_factory=dict)
 
     @field_validator("source")
     @classmethod
