@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -110,3 +112,8 @@ def test_a_clip_can_be_sent_to_another_process():
 def test_a_setting_out_of_range_is_named(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):
         raw_clips(extraction(**settings))
+
+
+def test_processes_that_read_other_sources_do_not_load_scikit_learns_data():
+    loaded = "import sys, vad_pipeline.sources; print('sklearn.datasets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout == "False\n"

@@ -5,11 +5,11 @@ Kaynak, 1998). They come as one set: which are test images is drawn here.
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from sklearn.datasets import load_digits
 
 from vad_pipeline.clips.fingerprint import fingerprint
 from vad_pipeline.sources.classes import LabelledImages, clips_of_classes
@@ -39,7 +39,7 @@ def read_digits(config: DigitsConfig) -> list[RawClip]:
     Raises:
         SourceError: see ``clips_of_classes``; scikit-learn's own data give no occasion for it.
     """
-    labels = load_digits().target
+    labels = _bundled().target
     drawn = _drawn(labels, config.test_share, config.seed)
     train, test = (_part(labels, np.flatnonzero(rows)) for rows in (~drawn, drawn))
     return clips_of_classes(train, test, config.normal_class)
@@ -66,4 +66,11 @@ def _part(labels: np.ndarray, rows: np.ndarray) -> LabelledImages:
 
 def _images(rows: np.ndarray) -> np.ndarray:
     """The images of these rows, uint8 (n, 8, 8) in 0..255."""
-    return np.round(load_digits().images[rows] * (255 / BRIGHTEST)).astype(np.uint8)
+    return np.round(_bundled().images[rows] * (255 / BRIGHTEST)).astype(np.uint8)
+
+
+def _bundled() -> Any:
+    """``target`` (n,) and ``images``, float (n, 8, 8) in 0..16."""
+    from sklearn.datasets import load_digits  # takes seconds, which processes that read other sources need not spend
+
+    return load_digits()
