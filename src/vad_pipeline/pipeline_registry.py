@@ -29,6 +29,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "transfer": _transfer,
         "clip_comparison": _clip_comparison,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
+        "image_anomalies": _image_anomalies,
         "__default__": partial(_system, "lgn_net"),
     }
     requested = getattr(pipelines, "_requested_pipelines", None)
@@ -102,6 +103,13 @@ def _clip_comparison() -> Pipeline:
     from vad_pipeline.pipelines import clip_comparison
 
     return clip_comparison.create_pipeline()
+
+
+def _image_anomalies() -> Pipeline:
+    """Everything from raw images to the tables of their classes."""
+    from vad_pipeline.pipelines import image_anomalies
+
+    return image_anomalies.create_pipeline()
 
 
 def _experiment(name: str) -> Pipeline:

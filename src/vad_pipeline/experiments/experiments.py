@@ -4,7 +4,7 @@ This is the one way to declare a table. A row becomes a namespace of its pipelin
 whose training and scores are there already costs nothing. What is changed in scoring alone is not trained again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -196,7 +196,7 @@ def run_row(
     labels: pd.DataFrame,
     folder: Path,
     *,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callable[[int], Sequence[Callback]] = lambda seed: (),
     stored: Clips | None = None,
     split: str = "test",
     dataset: str = "",
@@ -214,7 +214,7 @@ def run_row(
         streams: stream -> clips.
         labels: of the test clips.
         folder: working directory of the table; rows that differ in scoring alone share trainings there.
-        callbacks: for Lightning.
+        callbacks: seed -> for Lightning.
         stored: runs of pseudo-anomalous rows, where the row trains on them.
         split: whose clips are scored and evaluated.
         dataset: its name, for the checkpoint.
@@ -222,7 +222,8 @@ def run_row(
         estimators: settings of flow, where the model reads it.
 
     Returns:
-        Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each.
+        Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each,
+        what trainings found out (``Model.facts``) under ``found_<name>`` among them.
     """
     name = SYSTEMS[row.system].parts[ONLY].model
     model = model_class(name)
@@ -230,15 +231,16 @@ def run_row(
     origin = Origin(dataset, recipes_of(model.streams(config), *estimators))
     tables, metrics = [], []
     for seed in budget.seeds:
-        trained = train(name, config, size, budget.training, seed, streams, folder, callbacks, stored, origin)
+        trained = train(name, config, size, budget.training, seed, streams, folder, callbacks(seed), stored, origin)
         checkpoint = trained.checkpoint
         read = {stream: streams[stream] for stream in model.streams(config)}
         leading = next(iter(read.values()))
         lengths = {clip: frames_of({stream: len(clips[clip]) for stream, clips in read.items()}) for clip in leading}
-        scores, _ = score_clips(build(checkpoint), read, scoring, [list(leading.split(split))], folder, maps=False)
+        network = build(checkpoint)
+        scores, _ = score_clips(network, read, scoring, [list(leading.split(split))], folder, maps=False)
         weights = model.fusion(config)
         measured = evaluate(scores, labels, model.terms, weights, seed, split, lengths, checkpoint.normaliser, images)
-        metrics.append(measured)
+        metrics.append(measured | {f"found_{name}": value for name, value in network.facts().items()})
         tables.append(scores.assign(seed=seed))
     summary = pd.DataFrame(metrics)
     spread = summary.std(ddof=1) if len(summary) > 1 else summary.iloc[0] * np.nan

@@ -206,8 +206,9 @@ class _History(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         for name, value in sorted(trainer.callback_metrics.items()):
             self.rows.append([trainer.current_epoch, name, float(value)])
-        several = len(trainer.optimizers) > 1  # of a model that can do with one of its two, it needs no name
-        names = (several and getattr(module, "optimizer_names", ())) or range(len(trainer.optimizers))
+        several = len(trainer.optimizers) > 1  # a single one needs no name
+        names = getattr(module, "optimizer_names", ()) if several else ()
+        names = names or range(len(trainer.optimizers))
         for name, optimizer in zip(names, trainer.optimizers, strict=True):
             label = f"learning_rate_{name}" if several else "learning_rate"
             for rate in {group["lr"] for group in optimizer.param_groups}:

@@ -15,7 +15,8 @@ The paper gives the number of layers and little else. Settled here as spec 5 has
   scoring shows them, both.
 - The distorter's step uses the gradient of the same forward pass, before any weight has changed. With Adam the size of
   ``distorter_weight`` does not matter, its sign does.
-- Epochs are counted from 1: with ``every: 2`` the distorter moves in the second, fourth, ... epoch.
+- With ``every: 2`` the distorter moves in the first, third, ... epoch, so that of an even number of epochs the last one
+  is the autoencoder's: it ends when it has learnt to undo what the distorter came up with.
 - ``noise`` adds Gaussian noise as strong as a trained distorter's perturbation: ``noise_strength`` is the mean of
   |noise|, equal to the mean of |delta| over the last epoch of an ALPS run (the buffer ``perturbation``). In scoring
   the noise is a function of the frame's and the patch's number.
@@ -163,8 +164,8 @@ class ALPS(Model):
         self.config: Config = config
         if config.mode == "noise" and config.noise_strength is None:
             raise TrainingError(
-                "alps: mode noise needs noise_strength, the mean absolute perturbation of a trained ALPS run, which its "
-                "report states; the pipeline image_anomalies takes it from its own runs"
+                "alps: mode noise needs noise_strength, the mean absolute perturbation of a trained ALPS run, which "
+                "its report states; the pipeline image_anomalies takes it from its own runs"
             )
         self.automatic_optimization = False
         self.encoder = Trunk(colours, config.width, config.latent)
@@ -229,7 +230,8 @@ class ALPS(Model):
 
     def _grid(self, frames: Clips) -> PatchGrid:
         assert self.config.patch is not None
-        return PatchGrid.of(*next(iter(frames.values())).shape[1:3], self.config.patch)
+        height, width = next(iter(frames.values())).shape[1:3]
+        return PatchGrid.of(height, width, self.config.patch)
 
     def delta(self, images: Tensor) -> Tensor:
         """The distorter's perturbation of images (B, colours, 32, 32), (B, latent), float32."""
@@ -239,7 +241,7 @@ class ALPS(Model):
     def training_step(self, batch: Batch, _: int) -> None:
         images = network_input(batch["frames"], self.config)
         autoencoder = [*self.encoder.parameters(), *self.decoder.parameters()]
-        moves = self.distorter is not None and (self.current_epoch + 1) % self.config.every == 0
+        moves = self.distorter is not None and self.current_epoch % self.config.every == 0
         errors = self.errors(images)
         optimizers = self.optimizers()
         both = optimizers if isinstance(optimizers, list) else [optimizers]
@@ -302,16 +304,16 @@ class ALPSScorer(Scorer):
     def __init__(self, model: ALPS, options: ScoringOptions):
         super().__init__(model.window(model.config), model.streams(model.config), options)
         self.config, self.threshold = model.config, float(model.motion_threshold)
-        parts = (model.encoder, model.decoder, model.distorter)
-        self.encoder, self.decoder, self.distorter = (
-            None if part is None else self._ready(fold_batch_norm(part)) for part in parts
-        )
+        self.encoder, self.decoder = self._ready(model.encoder), self._ready(model.decoder)
+        self.distorter = None if model.distorter is None else self._ready(model.distorter)
         if model.config.mode == "noise":
             drawn = torch.randn(NOISES, model.config.latent, generator=torch.Generator().manual_seed(0))
             self.noise = drawn.to(options.device) * noise_deviation(model.config)
 
     def _ready(self, network: nn.Module) -> nn.Module:
-        return network.to(self.options.device, self.options.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """A copy to score with."""
+        folded = fold_batch_norm(network).to(self.options.device, self.options.dtype)
+        return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def per_row(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         return rows  # patches are cut from pixels as they are stored
@@ -362,13 +364,14 @@ class ALPSScorer(Scorer):
     def _patch_numbers(moving: Tensor, numbers: Tensor) -> Tensor:
         """Numbers (k,) of the moving patches, over all patches of all frames of the clip."""
         count = moving[0].numel()
-        return (numbers.to(moving.device)[:, None] * count + torch.arange(count, device=moving.device))[moving.flatten(1)]
+        return (numbers.to(moving.device)[:, None] * count + torch.arange(count, device=moving.device))[
+            moving.flatten(1)
+        ]
 
     def _reconstructed(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Images (k, colours, 32, 32) from the clean and from the perturbed latent vector, float32."""
         if not len(images):
             return images, images
-        assert self.encoder is not None and self.decoder is not None
         seen = images.to(self.options.dtype)
         latent = self.encoder(seen)
         clean = self.decoder(latent).float()
@@ -446,8 +449,8 @@ def _check_size(frames: Clips, patch: int | None) -> None:
     height, width = clip.shape[1:3]
     if patch is None and max(height, width) > SIDE:
         raise TrainingError(
-            f"alps: images of {width}x{height}, whole images have at most {SIDE}x{SIDE} pixels; lower its frames' size, or "
-            "set patch to look at patches of video"
+            f"alps: images of {width}x{height}, whole images have at most {SIDE}x{SIDE} pixels; lower the size of its "
+            "frames, or set patch to look at patches of video"
         )
     if patch is not None:
         try:

@@ -67,7 +67,7 @@ def find_peaks(
         prediction = error = box = None
         if scorer is not None:
             start, position = window.place(number, len(frames[clip]))
-            rows = {name: _rows(streams[name][clip].array(), start, stream) for name, stream in seen.items()}
+            rows = {name: rows_seen(streams[name][clip].array(), start, stream) for name, stream in seen.items()}
             prediction = scorer.predict(rows, position)
         if clip in maps:  # a row for each frame that the model scores, also where a fused score has fewer
             mapped = window.scored(len(frames[clip])).index(number)
@@ -89,7 +89,7 @@ def find_peaks(
     return peaks
 
 
-def _rows(array: np.ndarray, start: int, stream: Stream) -> np.ndarray:
+def rows_seen(array: np.ndarray, start: int, stream: Stream) -> np.ndarray:
     """The rows that a window sees; a stream with a row less repeats its last."""
     numbers = start + np.arange(stream.rows.start, stream.rows.stop)
     return array[np.minimum(numbers, len(array) - 1)]

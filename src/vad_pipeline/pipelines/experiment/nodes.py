@@ -51,7 +51,7 @@ def run_experiment_row(
         streams,
         labels,
         working_directory,
-        callbacks=[curves] if curves else [],
+        callbacks=lambda _: [curves] if curves else [],
         stored=stored,
         split=split,
         dataset=dataset,

@@ -1,0 +1,86 @@
+"""What a detector of single images found, each class in turn being normal: tables, reconstructions, distributions."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vad_pipeline.experiments.experiments import Budget
+from vad_pipeline.report.figures import ABNORMAL, NORMAL
+from vad_pipeline.report.html import render_report
+from vad_pipeline.report.reconstructions import Example, reconstructions_figure
+
+CAPTION = (
+    "AUROC in per cent on all test images, each class in turn being the normal one; the score is the error of the image "
+    "as reconstructed from its perturbed latent vector (s2), after the last epoch. std: over seeds, averaged over "
+    "classes. Rows that say oracle choose by labels; they only show what that would report."
+)
+QUANTILE = 0.995  # of the scores, where the distributions' axis ends
+
+
+def draw_image_report(
+    dataset: str,
+    table: pd.DataFrame,
+    budget: Budget,
+    labelled: Mapping[str, pd.DataFrame],
+    examples: Mapping[str, Sequence[Example]],
+) -> tuple[Figure, Figure, str]:
+    """Figures of reconstructions and of distributions, and the HTML report.
+
+    Args:
+        dataset: its name.
+        table: of ``experiments.image_anomalies.image_table``, per cent.
+        budget: of every row.
+        labelled: normal class -> columns perturbed_error, label of the first seed.
+        examples: normal class -> images and their reconstructions.
+    """
+    pairs = reconstructions_figure(examples)
+    spread = distributions_figure({f"{c} normal": part for c, part in labelled.items()}, "perturbed_error")
+    training = budget.training
+    html = render_report(
+        title=f"image_anomalies on {dataset}",
+        facts={
+            "epochs": str(training.epochs),
+            "batch and learning rate": f"{training.batch_size}, {training.learning_rate}",
+            "seeds": ", ".join(map(str, budget.seeds)),
+            "test images": str(len(next(iter(labelled.values())))),
+        },
+        caption=CAPTION,
+        table=table.set_index("row") / 100,
+        figures={
+            "Reconstructions": (
+                "Every line has another normal class: images above, what ALPS makes of them from their perturbed "
+                "latent vectors below. Abnormal images should come out as something of the normal class.",
+                pairs,
+            ),
+            "Anomaly scores": ("Error of the reconstruction, normal and abnormal test images.", spread),
+        },
+    )
+    return pairs, spread, html
+
+
+def distributions_figure(parts: Mapping[str, pd.DataFrame], term: str, columns: int = 5) -> Figure:
+    """How a score of normal and abnormal images is spread, a panel for each part.
+
+    Args:
+        parts: title -> columns ``term``, label.
+        term: the score.
+        columns: panels side by side.
+    """
+    rows = max(1, -(-len(parts) // columns))
+    figure = Figure(figsize=(2.3 * columns, 1.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat[len(parts) :]:
+        axis.set_visible(False)
+    for axis, (title, part) in zip(axes.flat, parts.items(), strict=False):
+        bins = np.linspace(0, float(part[term].quantile(QUANTILE)), 50).tolist()
+        for label, name, colour in ((0, "normal", NORMAL), (1, "abnormal", ABNORMAL)):
+            axis.hist(
+                part.loc[part["label"] == label, term], bins=bins, color=colour, alpha=0.5, density=True, label=name
+            )
+        axis.set_title(title, fontsize=8, loc="left")
+        axis.tick_params(labelsize=6)
+        axis.set_yticks([])
+    axes.flat[0].legend(fontsize=7)
+    return figure
