@@ -158,6 +158,7 @@ class ALPS(Model):
 
     motion_threshold: Tensor
     perturbation: Tensor
+    left_out: Tensor
 
     def __init__(self, config: Config, colours: int = 3, learning_rate: float = 1e-3, epochs: int = 20):
         super().__init__(config, colours, learning_rate, epochs)
@@ -174,6 +175,7 @@ class ALPS(Model):
         self.to(memory_format=torch.channels_last)
         self.register_buffer("motion_threshold", torch.tensor(config.motion_threshold or 0.0))
         self.register_buffer("perturbation", torch.tensor(0.0))
+        self.register_buffer("left_out", torch.zeros(2, dtype=torch.long))
         self._perturbations: list[Tensor] = []
 
     @staticmethod
@@ -185,9 +187,18 @@ class ALPS(Model):
         return {"perturbed_error": 1.0}
 
     def facts(self) -> dict[str, float]:
-        """The mean absolute perturbation of training's last epoch, and the motion that a patch needs."""
+        """The mean absolute perturbation of training's last epoch, the motion that a patch needs, and how many rows and
+        columns of pixels lie beside the patches."""
         found = {} if self.config.mode == "vanilla" else {"perturbation": float(self.perturbation)}
-        return found if self.config.patch is None else found | {"motion_threshold": float(self.motion_threshold)}
+        if self.config.patch is None:
+            return found
+        rows, columns = self.left_out.tolist()
+        found |= {"motion_threshold": float(self.motion_threshold)}
+        return found | {"rows_left_out": float(rows), "columns_left_out": float(columns)}
+
+    @staticmethod
+    def shown_side(config: Config) -> int | None:
+        return config.patch
 
     def dataset(self, clips: Mapping[str, Clips], stride: int, seed: int, stored: Clips | None) -> Dataset:
         """All images, or all moving patches, resident; learns from which motion on a patch moves.
@@ -197,8 +208,11 @@ class ALPS(Model):
         """
         frames = clips["frames"]
         _check_size(frames, self.config.patch)
-        if self.config.patch is not None and self.config.motion_threshold is None:
-            self.motion_threshold.fill_(self._learnt_threshold(frames))
+        if self.config.patch is not None:
+            (height, width), grid = next(iter(frames.values())).shape[1:3], self._grid(frames)
+            self.left_out.copy_(torch.tensor([height % grid.size, width % grid.size]))
+            if self.config.motion_threshold is None:
+                self.motion_threshold.fill_(self._learnt_threshold(frames))
         return ResidentItems(self._items(frames, stride, seed))
 
     def held_out_dataset(self, clips: Mapping[str, Clips], stride: int) -> Dataset:

@@ -121,6 +121,11 @@ class Model(lightning.LightningModule):
         """
         raise TypeError(f"{type(self).__name__} is trained by gradients, it learns no clip in one pass")
 
+    @staticmethod
+    def shown_side(config: Any) -> int | None:
+        """Side in pixels of the part of a frame that pictures of its scores show; None, the default, is all of it."""
+        return None
+
     def facts(self) -> dict[str, float]:
         """What training found out and reports state, by name; by default nothing."""
         return {}

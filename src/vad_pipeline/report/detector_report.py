@@ -16,6 +16,7 @@ from vad_pipeline.models.build import build
 from vad_pipeline.report import figures
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.peaks import find_peaks
+from vad_pipeline.report.reconstructions import draw_examples, reconstructions_figure
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.scoring.trivial_baselines import TRIVIAL_TERMS, trivial_metrics
 
@@ -75,14 +76,16 @@ class Findings:
     images: bool = False
 
 
-def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
-    """Figures of regularity, peaks, ROC, kinds of anomaly and learning curves, and the report that holds them."""
+def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure, Figure, str]:
+    """Figures of regularity, peaks, reconstructions, ROC, kinds of anomaly and learning curves; and the report."""
     model = build(found.checkpoint)
     scorer = model.scorer(found.scoring.options()) if model.has_maps else None
     window, seen = model.window(model.config), model.streams(model.config)
     strongest = found.scored.groupby("clip")["anomaly"].max().nlargest(PEAKS).index
     chosen = found.scored[found.scored["clip"].isin(strongest)]
     peaks = find_peaks(chosen, found.frames, found.streams, found.maps, scorer, window, seen)
+    side = model.shown_side(model.config)
+    examples = draw_examples(found.scored, found.streams, found.maps, scorer, window, seen, side) if scorer else []
     baselines = trivial_metrics(found.trivial, found.labels, split=found.split) if len(found.labels) else {}
     kinds = {
         name.removeprefix("micro_auc_kind_").replace("_", " ", 1): value
@@ -94,6 +97,7 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
         if found.images
         else figures.regularity_figure(found.scored),
         "peaks": figures.peaks_figure(peaks),
+        "reconstructions": reconstructions_figure({"": examples}),
         "roc": figures.roc_figure(_roc_curves(found, baselines)),
         "kinds": figures.kinds_figure(kinds),
         "learning": figures.learning_curves_figure(found.history),
@@ -107,19 +111,33 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
         ),
         "ROC": ("Frame level, headline protocol.", drawn["roc"]),
     }
+    if examples:
+        captions["What the model makes of normal and abnormal frames"] = (
+            f"Test frames drawn at random{'' if side is None else ', where they scored highest'}: as they are above, "
+            "as the model expects them below.",
+            drawn["reconstructions"],
+        )
     if kinds:
         captions["Kinds of anomaly"] = ("Each kind's frames against all normal frames.", drawn["kinds"])
     captions["Learning curves"] = ("Mean over an epoch; held-out clips take no part in training.", drawn["learning"])
     published = published_results(dataset=found.dataset.removesuffix("_small"))
     html = render_report(
         title=f"{found.system} on {found.dataset}",
-        facts=_facts(found),
+        facts=_facts(found, model.facts()),
         caption=TABLE_CAPTION,
         table=_table(found, baselines),
         figures=captions,
         published=_own_rows(published, found.system),
     )
-    return (drawn["regularity"], drawn["peaks"], drawn["roc"], drawn["kinds"], drawn["learning"], html)
+    return (
+        drawn["regularity"],
+        drawn["peaks"],
+        drawn["reconstructions"],
+        drawn["roc"],
+        drawn["kinds"],
+        drawn["learning"],
+        html,
+    )
 
 
 def _course(found: Findings, drawn: Figure) -> dict[str, tuple[str, Figure]]:
@@ -159,10 +177,11 @@ def _table(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -> pd.
     return pd.DataFrame.from_dict(table, orient="index", columns=list(COLUMNS.values()))
 
 
-def _facts(found: Findings) -> dict[str, str]:
+def _facts(found: Findings, found_facts: Mapping[str, float]) -> dict[str, str]:
     about, frames = found.checkpoint.about, found.checkpoint.frames
     config = ", ".join(f"{key} {value}" for key, value in found.checkpoint.config.items())
     training = about["training"]
+    facts = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found_facts.items())
     part = "" if found.checkpoint.model == found.system else f" of the part {found.checkpoint.model}"
     return {
         f"frames{part}": f"{frames['width']}x{frames['height']} {frames['colour']}",
@@ -172,6 +191,7 @@ def _facts(found: Findings) -> dict[str, str]:
             f"{training['learning_rate']}, {training['precision']}, seed {about['seed']}, "
             f"{about['seconds'] / 60:.1f} minutes, torch {about['torch']}"
         ),
+        **({f"found in training{part}": facts} if facts else {}),
         "held-out normal clips": ", ".join(about["held_out"]) or "none",
         "scored": f"{len(found.scored)} frames of {found.scored['clip'].nunique()} clips",
         "terms": "; ".join(f"{name}: {term.meaning}" for name, term in found.terms.items()),

@@ -12,8 +12,8 @@ from vad_pipeline.report.html import render_report
 from vad_pipeline.report.reconstructions import Example, reconstructions_figure
 
 CAPTION = (
-    "AUROC in per cent on all test images, each class in turn being the normal one; the score is the error of the image "
-    "as reconstructed from its perturbed latent vector (s2), after the last epoch. std: over seeds, averaged over "
+    "AUROC in per cent on all test images, each class in turn being the normal one. The score is the error of an "
+    "image reconstructed from its perturbed latent vector (s2) after the last epoch. std: over seeds, averaged over "
     "classes. Rows that say oracle choose by labels; they only show what that would report."
 )
 QUANTILE = 0.995  # of the scores, where the distributions' axis ends

@@ -148,8 +148,8 @@ def report_findings(
     images: bool,
     maps: Clips | None = None,
     **streams: Clips,
-) -> tuple[Figure, Figure, Figure, Figure, Figure, str]:
-    """Figures (regularity, peaks, ROC, kinds, learning curves) and the HTML report that holds them.
+) -> tuple[Figure, Figure, Figure, Figure, Figure, Figure, str]:
+    """Figures (regularity, peaks, reconstructions, ROC, kinds, learning curves) and the HTML report that holds them.
 
     Of a fused system, ``rows`` are the metrics of its parts and of other weights; pictures are of one part.
     """

@@ -11,7 +11,7 @@ RUN = ("seed", "dataset", "protocol", "eval_split", "images")  # parameters that
 SHARED = {f"params:{name}": f"params:{name}" for name in RUN} | {
     f"params:{estimator}": f"params:optical_flow.{estimator}" for estimator in ("tvl1", "flownet")
 }
-FIGURES = ("regularity", "peaks", "roc", "kinds", "learning_curves")
+FIGURES = ("regularity", "peaks", "reconstructions", "roc", "kinds", "learning_curves")
 
 
 def create_pipeline(name: str) -> Pipeline:
