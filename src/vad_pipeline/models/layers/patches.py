@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 
+LEAST = 1e-4  # of motion: a fortieth of a gray level on average
+
+
 @dataclass(frozen=True)
 class PatchGrid:
     """Where the patches of a frame lie: as many as fit, in its middle; what is left over at the edges is not looked at.
@@ -99,12 +102,13 @@ def patch_motion(frames: Tensor, before: Tensor, grid: PatchGrid) -> Tensor:
 def moving_threshold(motion: np.ndarray) -> float:
     """The motion that best tells moving from still patches: Otsu's threshold of its logarithm.
 
-    The logarithm, because still patches differ by the camera's noise, whose size varies by factors.
+    The logarithm, because still patches differ by the camera's noise, whose size varies by factors; compressed video
+    has none, so that what is below ``LEAST`` counts as that.
 
     Args:
-        motion: (n,) of training patches, at least one above 0.
+        motion: (n,) of training patches.
     """
-    logs = np.log(np.maximum(motion, motion[motion > 0].min()))
+    logs = np.log(np.maximum(motion, LEAST))
     low, high = float(logs.min()), float(logs.max())
     if low == high:
         return 0.0
