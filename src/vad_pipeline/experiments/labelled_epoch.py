@@ -43,6 +43,16 @@ class LabelledEpoch(Callback):
         self.term, self.path, self.best = term, path, -1.0
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        area = self._area(module)
+        if area > self.best:
+            self.best = area
+            state = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
+            temporary = self.path.with_suffix(".partial")
+            save_file(state, temporary, metadata={"epoch": str(trainer.current_epoch)})
+            temporary.replace(self.path)
+
+    def _area(self, module: lightning.LightningModule) -> float:
+        """AUROC of the term on the labelled images."""
         assert isinstance(module, Model)
         scorer = module.scorer(ScoringOptions(module.device, batch=2 * EACH))
         scores = [
@@ -50,13 +60,7 @@ class LabelledEpoch(Callback):
             for images in (self.normal, self.abnormal)
         ]
         labels = np.repeat([0, 1], [len(part) for part in scores])
-        area = float(roc_auc_score(labels, np.concatenate(scores)))
-        if area > self.best:
-            self.best = area
-            state = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
-            temporary = self.path.with_suffix(".partial")
-            save_file(state, temporary, metadata={"epoch": str(trainer.current_epoch)})
-            temporary.replace(self.path)
+        return float(roc_auc_score(labels, np.concatenate(scores)))
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

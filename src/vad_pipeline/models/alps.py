@@ -410,8 +410,9 @@ class ALPSScorer(Scorer):
         patches = grid.unfold(rows[1:]).clone()
         images = network_input(patches[moving], self.config)
         _, perturbed = self._reconstructed(images, self._patch_numbers(moving, torch.zeros(1, dtype=torch.long)))
-        small = F.interpolate(perturbed, size=self.config.patch, mode="bilinear") if len(images) else perturbed
-        patches[moving] = (small * 255).round().clamp(0, 255).byte().movedim(1, -1)
+        if len(images):
+            small = F.interpolate(perturbed, size=self.config.patch, mode="bilinear")
+            patches[moving] = (small * 255).round().clamp(0, 255).byte().movedim(1, -1)
         shown = rows[1].clone()
         inside = shown[grid.top : grid.top + grid.rows * grid.size, grid.left : grid.left + grid.columns * grid.size]
         inside.copy_(grid.fold(patches)[0])
@@ -426,7 +427,8 @@ def network_input(stored: Tensor, config: Config) -> Tensor:
     images = stored.movedim(-1, 1).float() / 255
     height, width = images.shape[-2:]
     if config.patch is not None:
-        seen = F.interpolate(images, size=SIDE, mode="bilinear") if len(images) else images.new_zeros(0, 1, SIDE, SIDE)
+        none = images.new_zeros(0, images.shape[1], SIDE, SIDE)
+        seen = F.interpolate(images, size=SIDE, mode="bilinear") if len(images) else none
     else:
         top, left = (SIDE - height) // 2, (SIDE - width) // 2
         seen = F.pad(images, (left, SIDE - width - left, top, SIDE - height - top))

@@ -80,28 +80,42 @@ def reconstructions_figure(groups: Mapping[str, Sequence[Example]]) -> Figure:
     """Pairs of pictures, what was seen above what the model made of it: normal ones left, abnormal ones right.
 
     Args:
-        groups: title of a line -> its examples.
+        groups: title of a line -> its examples, all of one size.
     """
-    kinds = {False: "normal", True: "abnormal"}
-    most = {kind: max((sum(e.abnormal == kind for e in of) for of in groups.values()), default=0) for kind in kinds}
-    columns = most[False] + most[True] + 1
+    columns = max(1, *(max(_of(e, False), _of(e, True)) for e in groups.values())) if groups else 1
     lines = max(1, len(groups))
-    figure = Figure(figsize=(0.3 + 0.62 * columns, 0.4 + 1.3 * lines), layout="constrained")
-    axes = figure.subplots(2 * lines, max(1, columns), squeeze=False)
+    figure = Figure(figsize=(0.6 + 1.24 * columns, 0.35 + 1.3 * lines), layout="constrained")
+    axes = figure.subplots(lines, 2, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for line, (title, examples) in enumerate(groups.items()):
-        for kind, first in ((False, 0), (True, most[False] + 1)):
-            for column, example in enumerate([e for e in examples if e.abnormal == kind], start=first):
-                for row, image in enumerate((example.seen, example.expected)):
-                    gray = image.shape[-1] == 1
-                    limits = {"cmap": "gray", "vmin": 0, "vmax": 255} if gray else {}
-                    axes[2 * line + row, column].imshow(np.squeeze(image), **limits)  # type: ignore[arg-type]
-            if most[kind] and line == 0:
-                axes[0, first].set_title(kinds[kind], fontsize=9, loc="left")
-        if title:
-            axes[2 * line, 0].text(-0.25, 0, title, transform=axes[2 * line, 0].transAxes, fontsize=9, ha="right")
+        for axis, (abnormal, kind) in zip(axes[line], ((False, "normal"), (True, "abnormal")), strict=True):
+            shown = [example for example in examples if example.abnormal == abnormal]
+            if not shown:
+                continue
+            picture = _mounted(shown, columns)
+            gray = picture.shape[-1] == 1
+            axis.imshow(np.squeeze(picture), **({"cmap": "gray", "vmin": 0, "vmax": 255} if gray else {}))
+            if line == 0:
+                axis.set_title(kind, fontsize=9, loc="left")
+        axes[line, 0].text(-0.01, 0.5, title, transform=axes[line, 0].transAxes, fontsize=9, ha="right", va="center")
     return figure
+
+
+def _of(examples: Sequence[Example], abnormal: bool) -> int:
+    return sum(example.abnormal == abnormal for example in examples)
+
+
+def _mounted(examples: Sequence[Example], columns: int) -> np.ndarray:
+    """Two rows of pictures with white between them and as much white as fills ``columns``."""
+    height, width, channels = examples[0].seen.shape
+    gap = max(1, width // 14)
+    picture = np.full((2 * height + gap, columns * (width + gap) - gap, channels), 255, np.uint8)
+    for column, example in enumerate(examples):
+        left = column * (width + gap)
+        picture[:height, left : left + width] = example.seen
+        picture[height + gap :, left : left + width] = example.expected
+    return picture
 
 
 def examples_table(examples: Sequence[Example]) -> pd.DataFrame:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 LEAST = 1e-4  # of motion: a fortieth of a gray level on average
 
 
