@@ -223,12 +223,15 @@ def test_the_oracle_is_at_least_as_good_as_any_fixed_weight():
     labels = pd.DataFrame({"clip": "test/1", "frame": range(400), "label": label, "kind": ""})
     terms = {name: Term(higher_is_anomalous=True, meaning="") for name in "ab"}
     oracle = oracle_metrics(scores, labels, terms, {"a": 0.5, "b": 0.5})
+    best_term = oracle.pop("micro_auc_oracle_best_term")
+    assert best_term == evaluate(scores, labels, terms, {"b": 1})["micro_auc"]
     assert set(oracle) == {"micro_auc_oracle", "a_weight_oracle", "b_weight_oracle"}
     assert oracle["a_weight_oracle"] + oracle["b_weight_oracle"] == pytest.approx(1)
     for weight in (0.0, 0.5, 1.0):
         fixed = evaluate(scores, labels, terms, {"a": weight, "b": 1 - weight})["micro_auc"]
         assert oracle["micro_auc_oracle"] >= fixed - 1e-12
-    assert oracle_metrics(scores, labels, terms, {"b": 1.0}) == {}
+    assert oracle_metrics(scores, labels, terms, {"b": 1.0}) == {"micro_auc_oracle_best_term": best_term}
+    assert oracle_metrics(scores, labels, {"b": terms["b"]}, {"b": 1.0}) == {}
     three = scores.assign(c=rng.random(400))
     terms["c"] = terms["a"]
     best = oracle_metrics(three, labels, terms, dict.fromkeys("abc", 1 / 3))

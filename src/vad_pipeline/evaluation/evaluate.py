@@ -187,27 +187,31 @@ def oracle_metrics(
     terms: Mapping[str, Term],
     weights: Mapping[str, float],
     split: str = "test",
+    how: Normalisation = "per_clip",
 ) -> dict[str, float]:
     """What tuning on the test labels would report, from the same scores; every name says 'oracle'.
 
-    Args: as `evaluate`.
+    Args: as `evaluate`; `how` as `anomaly_score`.
 
     Returns:
         micro_auc_oracle, the best of the grid of the fused terms' weights in steps of 0.1, and <term>_weight_oracle,
-        where the grid has it; empty where the model fuses nothing or the labels are of one class.
+        where the grid has it, where the model fuses terms; micro_auc_oracle_best_term, the best term alone, where there
+        are several (ALPS reports that). Empty where the labels are of one class.
     """
-    fused = list(weights)
-    if len(fused) < 2:
-        return {}
     aligned = _aligned(scores, labels, terms, split)
     if aligned["label"].nunique() < 2:
         return {}
-    single = np.stack([anomaly_score(aligned, terms, {term: 1.0}).to_numpy() for term in fused])
+    alone = [micro_auc(aligned["label"], anomaly_score(aligned, terms, {term: 1.0}, how)) for term in terms]
+    best_term = {"micro_auc_oracle_best_term": max(alone)} if len(alone) > 1 else {}
+    fused = list(weights)
+    if len(fused) < 2:
+        return best_term
+    single = np.stack([anomaly_score(aligned, terms, {term: 1.0}, how).to_numpy() for term in fused])
     grid = [np.array(parts) / 10 for parts in product(range(11), repeat=len(fused)) if sum(parts) == 10]
     areas = [micro_auc(aligned["label"], pd.Series(parts @ single)) for parts in grid]
     best = int(np.argmax(areas))
     found = {f"{term}_weight_oracle": float(weight) for term, weight in zip(fused, grid[best], strict=True)}
-    return {"micro_auc_oracle": float(areas[best]), **found}
+    return {"micro_auc_oracle": float(areas[best]), **found, **best_term}
 
 
 def _aligned(scores: pd.DataFrame, labels: pd.DataFrame, terms: Mapping[str, Term], split: str) -> pd.DataFrame:

@@ -92,7 +92,15 @@ def measure(
     held_out = sorted(set(held_out) & set(scores["clip"]))
     for row in rows:
         fused = [term for term, weight in row.weights.items() if weight > 0]
-        if row.key is None or len(row.weights) < 2:
+        if row.key is None:
+            continue
+        if oracle_wanted(protocol.name):
+            best = oracle_metrics(
+                scores, labels, terms, row.weights, protocol.split, headline_normalisation(protocol.images)
+            )
+            metrics |= {f"{metric}{row.key}": value for metric, value in best.items()}
+            found[row.title] = found[row.title] | best
+        if len(row.weights) < 2:
             continue
         metrics[f"micro_auc{row.key}"] = found[row.title]["micro_auc"]
         if held_out and len(fused) > 1:
@@ -101,14 +109,11 @@ def measure(
             found[title], lines[title] = measured(weights), ("", "")
             metrics[f"micro_auc_inverse_spread{row.key}"] = found[title]["micro_auc"]
             metrics |= {f"{term}_weight_inverse_spread{row.key}": weight for term, weight in weights.items()}
-        if oracle_wanted(protocol.name):
-            best = oracle_metrics(scores, labels, terms, row.weights, protocol.split)
-            metrics |= {f"{metric}{row.key}": value for metric, value in best.items()}
-            found[row.title] = found[row.title] | best
     table = [row_of_table(title, values, dataset, *lines[title]) for title, values in found.items()]
     if oracle_wanted(protocol.name):
         for line, values in zip(table, found.values(), strict=True):
-            line["micro_auc_oracle"] = 100 * values.get("micro_auc_oracle", float("nan"))
+            for column in ("micro_auc_oracle", "micro_auc_oracle_best_term"):
+                line[column] = 100 * values.get(column, float("nan"))
     table += baseline_rows(trivial, dataset)
     how = headline_normalisation(protocol.images)
     return Measured(
