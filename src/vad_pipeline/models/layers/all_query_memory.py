@@ -23,8 +23,8 @@ def items_moved_by_all(queries: Tensor, items: Tensor) -> Tensor:
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
 def addressing_entropy(queries: Tensor, items: Tensor) -> Tensor:
-    """Entropy of each query's weights over the items, (K,) in nats, from 0 to log N; its mean is MSTI-Net's separateness
-    loss (Eq. 7)."""
+    """Entropy of each query's weights over the items, (K,) in nats, from 0 to log N; its mean is MSTI-Net's
+    separateness loss (Eq. 7)."""
     log_weights = (queries @ items.T).log_softmax(dim=1)
     return -(log_weights.exp() * log_weights).sum(dim=1)
 
