@@ -57,7 +57,7 @@ from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
 INPUTS = 4  # frames that predict the next one
 FLOWS = INPUTS - 1  # between them
-SQUEEZE = 16  # of the channel attention
+SQUEEZE, NARROWEST = 16, 4  # of the channel attention; in a narrow network a single unit may die and attend to nothing
 
 Variant = Literal["A", "B", "C", "D", "E"]
 
@@ -96,7 +96,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        squeezed = max(1, channels // SQUEEZE)
+        squeezed = max(NARROWEST, channels // SQUEEZE)
         self.extract = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.ReLU(inplace=True),
