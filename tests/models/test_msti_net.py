@@ -244,16 +244,19 @@ def test_without_a_memory_the_loss_is_the_pixels_alone():
     assert not scores(model, clip())["memory_distance"].any()
 
 
-def test_a_training_step_moves_the_memory_after_the_loss():
-    model = tiny().train()
+@pytest.mark.parametrize("update", ["msti", "mnad"])
+def test_a_training_step_moves_the_memory_after_the_loss(update):
+    model = tiny(update=update).train()
     before, batch = model.items.clone(), windows(model, clip())
     expected, queries = model._losses(batch)
-    model = tiny().train()
+    model = tiny(update=update).train()
     model.log_dict = lambda *_, **__: None
     model._trainer = SimpleNamespace(world_size=1)
     loss = model.training_step(batch, 0)
     torch.testing.assert_close(loss, expected["loss"])
     moved = F.normalize(before + (queries @ before.T).softmax(0).T @ queries, dim=1)
+    if update == "mnad":
+        moved = memory.updated_items(queries, before)
     torch.testing.assert_close(model.items, moved.detach(), rtol=1e-5, atol=1e-6)
     assert not model.items.requires_grad
 

@@ -31,8 +31,8 @@ Left open and chosen here (spec 3):
 - Frames may be gray; ``width`` scales all channels. Error maps are the squared error in [0, 1], averaged over channels
   and over 4x4 pixels.
 
-As printed, Eq. 5 has no temperature and lets all queries move all items: the weights are nearly equal, so the items end
-up near one another.
+As printed, Eq. 5 has no temperature and moves all items by all queries. The weights are nearly equal, so the items
+become one within an epoch (docs/reproduction.md); ``update: mnad`` moves an item by the queries nearest to it alone.
 """
 
 from collections.abc import Mapping
@@ -72,6 +72,7 @@ class Config:
         flow: its estimator.
         limit: pixels of flow that stand for 1.
         items: prototypes in the memory, N in the paper.
+        update: what moves an item in training: all queries (Eq. 5), or as in MNAD those that are nearest to it.
         memory_output: what the decoder reads, the query beside the memory's answer or the answer alone.
         intensity, separateness, compactness: weights of the losses, lambda_i, lambda_s and lambda_c.
         tolerance: delta of the compactness loss.
@@ -83,6 +84,7 @@ class Config:
     flow: Literal["flownet", "tvl1"] = "flownet"
     limit: float = Field(default=LIMIT, gt=0)
     items: int = Field(default=10, ge=2)
+    update: Literal["msti", "mnad"] = "msti"
     memory_output: Literal["concat", "replace"] = "concat"
     intensity: float = Field(default=0.8, gt=0)
     separateness: float = Field(default=3e-4, ge=0)
@@ -270,7 +272,8 @@ class MSTINet(Model):
             queries = queries.detach()
             if self.trainer.world_size > 1:  # every device moves its memory with the queries of all, so they stay equal
                 queries = torch.cat(list(self.all_gather(queries)))
-            self.items = all_query_memory.items_moved_by_all(queries, self.items)
+            moved = all_query_memory.items_moved_by_all if self.config.update == "msti" else memory.updated_items
+            self.items = moved(queries, self.items)
         self.log_dict({f"train_{k}": v for k, v in losses.items()}, on_step=False, on_epoch=True, batch_size=1)
         return losses["loss"]
 
