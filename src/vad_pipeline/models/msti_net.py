@@ -179,18 +179,18 @@ class MSTINetwork(nn.Module):
 
     def features(self, frames: Tensor, flow: Tensor | None) -> Tensor:
         """What the memory is asked: frames (B, 4 * colours, H, W) and flow (B, 6, H, W) to (B, 512, H/8, W/8)."""
-        x = frames
+        appearance, motion = frames, flow
         for level, block in enumerate(self.appearance):
-            x = block(x)
+            appearance = block(appearance)
             if self.motion is not None:
-                flow = self.motion[level](flow)
-            if self.connections is not None:
-                x = self.connections[level](x, flow)  # goes on pooled, motion as it is
-        x = self.last(x)
+                motion = self.motion[level](motion)
+            if self.connections is not None:  # appearance alone is changed, motion goes on as it is
+                appearance = self.connections[level](appearance, motion)
+        features = self.last(appearance)
         if self.joined is None:
-            return x
-        assert flow is not None
-        return self.joined(x, F.max_pool2d(flow, 2))
+            return features
+        assert motion is not None
+        return self.joined(features, F.max_pool2d(motion, 2))
 
     def forward(self, frames: Tensor, flow: Tensor | None, items: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Predict.
