@@ -46,6 +46,7 @@ PUBLISHED_ON_FRAMES = tuple(name for name in PUBLISHED if not name.endswith(".di
 # Of each system and part: height, width and colour of its frames, width of its network, epochs.
 PAPER = {
     "lgn_net": (256, 256, "rgb", 1.0, 60),
+    "msti_net": (256, 256, "rgb", 1.0, 60),
     "conv3d_ae": (256, 256, "rgb", 1.0, 25),
     "lntra_patch": (256, 256, "gray", 1.0, 60),
     "lntra_skip_frame": (256, 256, "gray", 1.0, 60),
@@ -68,22 +69,45 @@ SIZES = {
         192,
         0.33,
         5,
-        lgn_net=(96, 144, "gray", 0.25, 10),
+        **dict.fromkeys(("lgn_net", "msti_net"), (96, 144, "gray", 0.25, 10)),
         **{f"{FUSED}.{part}": (128, 192, "gray", 0.33, 8) for part in ("spatial", "temporal")},
     ),
-    "my_camera": small(128, 192, 0.33, 10, lgn_net=(96, 144, "gray", 0.25, 10)),
+    "my_camera": small(128, 192, 0.33, 10, **dict.fromkeys(("lgn_net", "msti_net"), (96, 144, "gray", 0.25, 10))),
     "scenes": small(
-        64, 96, 0.33, 6, lgn_net=(64, 96, "gray", 0.25, 6), **{f"{FUSED}.temporal": (96, 144, "gray", 0.2, 4)}
+        64,
+        96,
+        0.33,
+        6,
+        **dict.fromkeys(("lgn_net", "msti_net"), (64, 96, "gray", 0.25, 6)),
+        **{f"{FUSED}.temporal": (96, 144, "gray", 0.2, 4)},
     ),
 }
 
 # Of each experiment, the epochs of a row.
-PAPER_EPOCHS = {"lgn_net_ablation": 60, "pseudo_anomalies_ablation": 25, "lntra_table": 25, "mask_table": 25}
-FEW_EPOCHS = {"lgn_net_ablation": 4, "pseudo_anomalies_ablation": 5, "lntra_table": 5, "mask_table": 5}
+PAPER_EPOCHS = {
+    "lgn_net_ablation": 60,
+    "msti_net_ablation": 60,
+    "pseudo_anomalies_ablation": 25,
+    "lntra_table": 25,
+    "mask_table": 25,
+}
+FEW_EPOCHS = {
+    "lgn_net_ablation": 4,
+    "msti_net_ablation": 4,
+    "pseudo_anomalies_ablation": 5,
+    "lntra_table": 5,
+    "mask_table": 5,
+}
 EPOCHS = {
     "ped2": PAPER_EPOCHS,
     "ubnormal": PAPER_EPOCHS,
-    "ped2_small": {"lgn_net_ablation": 2, "pseudo_anomalies_ablation": 4, "lntra_table": 3, "mask_table": 3},
+    "ped2_small": {
+        "lgn_net_ablation": 2,
+        "msti_net_ablation": 2,
+        "pseudo_anomalies_ablation": 4,
+        "lntra_table": 3,
+        "mask_table": 3,
+    },
     "my_camera": FEW_EPOCHS,
     "scenes": FEW_EPOCHS,
 }

@@ -104,6 +104,13 @@ LNTRA: tuple[tuple[str, str, Mapping[str, Any], str], ...] = (
     ("steal_net", "STEAL Net", {}, ""),
     ("conv3d_ae", "spatial pseudo-anomalies", SPATIAL, "pseudo_anomalies"),
 )
+MSTI = {
+    "A": "appearance, memory",
+    "B": "appearance, motion, memory",
+    "C": "both streams, memory, plain connections",
+    "D": "both streams, connections by ASTFM",
+    "E": "both streams, memory, connections by ASTFM",
+}
 
 EXPERIMENTS: dict[str, Experiment] = {
     "lgn_net_ablation": Experiment(
@@ -116,6 +123,14 @@ EXPERIMENTS: dict[str, Experiment] = {
             Row("distance_only", "memory distance alone (lambda = 0, Fig. 10)", "lgn_net", {"psnr_weight": 0.0}),
             Row("attached_read", "reading with gradient", "lgn_net", {"detach_read": False}),
             Row("subset_maximum", "update weights divided as Eq. 6 prints", "lgn_net", {"update_max": "subset"}),
+        ),
+    ),
+    "msti_net_ablation": Experiment(
+        "msti_net_ablation",
+        "What MSTI-Net's motion stream, connections, fusion modules and memory contribute (Table II)",
+        tuple(
+            Row(variant, f"{variant}: {parts}", "msti_net", {"variant": variant}, published=f"msti_net/{variant}")
+            for variant, parts in MSTI.items()
         ),
     ),
     "pseudo_anomalies_ablation": Experiment(

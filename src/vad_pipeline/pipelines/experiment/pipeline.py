@@ -22,10 +22,10 @@ def create_pipeline(name: str) -> Pipeline:
 
 
 def _row_pipeline(experiment: Experiment, row: Row) -> Pipeline:
-    """One row, from native frames to metrics; it has the streams of its model, in the colour that it asks for."""
+    """One row, from native frames to metrics; it has the streams that it reads, in the colour that it asks for."""
     model_name = SYSTEMS[row.system].parts[ONLY].model
     model = model_class(model_name)
-    steps = [_in_its_colour(experiment, row, step) for step in stream_nodes(model_name)]
+    steps = [_of_the_row(experiment, row, step) for step in stream_nodes(model_name)]
     reads = {
         "labels": "labels",
         "config": "params:model",
@@ -49,14 +49,19 @@ def _row_pipeline(experiment: Experiment, row: Row) -> Pipeline:
     if row.pseudo:
         outside["pseudo_native"] = f"{row.pseudo}.spatial"
         made, reads["stored"] = pseudo_nodes(model_name)
-        steps += [_in_its_colour(experiment, row, step) for step in made]
+        steps += [_of_the_row(experiment, row, step) for step in made]
     run = bound(nodes.run_experiment_row, experiment.name, row.name, config=model.config_class)
     steps += [Node(run, reads, ["scores", "metrics"], name="run_row")]
     return in_namespace(steps, experiment.namespace(row), outside)
 
 
-def _in_its_colour(experiment: Experiment, row: Row, step: Node) -> Node:
-    """A node that resizes frames, doing so in the row's colour; others as they are."""
-    if not row.colour or "params:frames" not in step.inputs:
+def _of_the_row(experiment: Experiment, row: Row, step: Node) -> Node:
+    """A node that makes a stream, doing so in the row's colour and by its configuration; others as they are."""
+    if step.name == "estimate_flow":
+        config = model_class(SYSTEMS[row.system].parts[ONLY].model).config_class
+        made = bound(nodes.estimate_flow, experiment.name, row.name, config=config)
+    elif row.colour and "params:frames" in step.inputs:
+        made = bound(nodes.resize_frames, experiment.name, row.name)
+    else:
         return step
-    return Node(bound(nodes.resize_frames, experiment.name, row.name), step.inputs, step.outputs[0], name=step.name)
+    return Node(made, step.inputs, step.outputs[0], name=step.name)
