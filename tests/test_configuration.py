@@ -47,6 +47,8 @@ PUBLISHED_ON_FRAMES = tuple(name for name in PUBLISHED if not name.endswith(".di
 PAPER = {
     "lgn_net": (256, 256, "rgb", 1.0, 60),
     "msti_net": (256, 256, "rgb", 1.0, 60),
+    "mnad_pred": (256, 256, "rgb", 1.0, 60),
+    "mnad_recon": (256, 256, "rgb", 1.0, 60),
     "conv3d_ae": (256, 256, "rgb", 1.0, 25),
     "lntra_patch": (256, 256, "gray", 1.0, 60),
     "lntra_skip_frame": (256, 256, "gray", 1.0, 60),
@@ -56,9 +58,10 @@ PAPER = {
 }
 
 
-def small(height, width, network, epochs, **others):
-    """The baselines share one size; ``others`` have their own."""
-    return dict.fromkeys(PUBLISHED_ON_FRAMES, (height, width, "gray", network, epochs)) | others
+def small(height, width, network, epochs, lgn_net, **others):
+    """The baselines share one size, MNAD has LGN-Net's; ``others`` have their own."""
+    sizes = dict.fromkeys(PUBLISHED_ON_FRAMES, (height, width, "gray", network, epochs))
+    return sizes | dict.fromkeys(("lgn_net", "mnad_pred", "mnad_recon"), lgn_net) | others
 
 
 SIZES = {
@@ -181,10 +184,11 @@ def test_clips_are_held_out_but_where_a_paper_trains_on_all_of_them(environment)
         given = section(loaded, system)
         held_out = Training(**given["training"]).held_out
         if given["model"].get("gamma", 0.0) is None:
-            assert held_out == 0.1, "LGN-Net's threshold is calibrated on held-out clips"
+            assert held_out == 0.1, "a memory's threshold is calibrated on held-out clips"
         else:
             assert held_out == (0.0 if environment in ("ped2", "ubnormal") else 0.1)
-    assert loaded["lgn_net"]["model"]["gamma"] == (0.009 if environment == "ped2" else None)
+    for system, gamma in (("lgn_net", 0.009), ("mnad_pred", 0.01), ("mnad_recon", 0.015)):
+        assert loaded[system]["model"]["gamma"] == (gamma if environment == "ped2" else None)
 
 
 def threads_in(tree, above=""):

@@ -25,6 +25,8 @@ VIDEO = ("ped2", "avenue", "shanghaitech")
         ("lgn_net/loc_net", (None, 84.7, 71.4)),
         ("lgn_net/glo_net", (None, 88.5, 70.3)),
         ("lgn_net/lgn_st", (None, 88.8, 72.1)),
+        ("mnad_pred", (97.0, 88.5, 70.5)),
+        ("mnad_recon", (90.2, 82.8, 69.8)),
         ("alps", (98.16, None, None)),
         ("conv3d_ae", (92.49, 81.47, 71.28)),
         ("lntra_patch", (94.77, 84.91, 72.46)),

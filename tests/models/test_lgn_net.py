@@ -90,7 +90,7 @@ def test_in_training_each_step_of_time_is_a_batch_of_its_own_to_the_frame_encode
         hidden = window[:, t]
         for layer in other.network.frame_encoder:
             hidden = layer(hidden)
-        gates.append(other.network.st_lstm.input_gates(hidden))
+        gates.append(other.network.recurrent.input_gates(hidden))
     local = other.network.local_features(torch.stack(gates))
     features = other.network.clip_encoder(window.flatten(1, 2))
     read = memory.as_features(memory.read(memory.as_queries(features), other.items, detach=True), features)

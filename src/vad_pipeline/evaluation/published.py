@@ -54,8 +54,9 @@ def published_value(
     """Return the figure that the papers print for one of our systems, or None where they print none.
 
     Of a number printed more than once, that of the paper's first table counts (VALT-GAN: 36 ms per frame in
-    Table III, not the 48 ms of the text). Systems from outside the five papers that we run as baselines (LNTRA,
-    STEAL Net, the plain 3D autoencoder) have the figures of the pseudo-anomalies paper. Transfer results
+    Table III, not the 48 ms of the text). Systems from outside the five papers that we run as baselines have
+    the figures of one that cites them: MNAD those of LGN-Net; LNTRA, STEAL Net and the plain 3D autoencoder those of
+    the pseudo-anomalies paper. Transfer results
     are returned where `trained_on` names the data set of training, and never else.
 
     >>> published_value("lgn_net", "ped2")

@@ -112,11 +112,23 @@ MSTI = {
     "E": "both streams, memory, connections by ASTFM",
 }
 
+# name, title, variant of the configuration, published row; Glo-Net with skips is the network of MNAD's prediction
+LGN_VARIANTS = (
+    ("loc_net", "Loc-Net (Table II)", "loc_net", "lgn_net/loc_net"),
+    ("glo_net", "Glo-Net (Table II)", "glo_net", "lgn_net/glo_net"),
+    ("glo_net_skips", "Glo-Net with skips (MNAD's network)", "glo_net_skips", "mnad_pred"),
+    ("lgn_st", "LGN-ST (Table II)", "lgn_st", "lgn_net/lgn_st"),
+)
+
 EXPERIMENTS: dict[str, Experiment] = {
     "lgn_net_ablation": Experiment(
         "lgn_net_ablation",
-        "What LGN-Net's memory, its update at test time and its gradient contribute",
+        "What LGN-Net's branches, cells, memory, its update at test time and its gradient contribute",
         (
+            *(
+                Row(name, title, "lgn_net", {"variant": variant}, published=published)
+                for name, title, variant, published in LGN_VARIANTS
+            ),
             Row("full", "LGN-Net", "lgn_net", published="lgn_net"),
             Row("no_update", "without update at test time (gamma = 0, Fig. 9)", "lgn_net", {"gamma": 0.0}),
             Row("psnr_only", "PSNR alone (lambda = 1, Fig. 10)", "lgn_net", {"psnr_weight": 1.0}),

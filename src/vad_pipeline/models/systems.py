@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vad_pipeline.models.contract import Model
 
 PARTS_ONLY = frozenset({"flow_conv3d_ae", "semantic_discriminator"})
-NO_MODELS = frozenset({"__init__", "build", "contract", "scorer", "system", "systems"})
+NO_MODELS = frozenset({"__init__", "build", "contract", "memory_model", "scorer", "system", "systems"})
 
 DECLARED = (
     *(System(name, {ONLY: Part("conv3d_ae")}) for name in ("lntra_patch", "lntra_skip_frame", "steal_net")),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -107,3 +109,58 @@ def test_initial_items_are_unit_vectors_of_the_positive_orthant():
     torch.testing.assert_close(items.norm(dim=1), torch.ones(50))
     cosines = items @ items.T
     assert cosines[~torch.eye(50, dtype=torch.bool)].mean() == pytest.approx(0.75, abs=0.03)
+
+
+def test_the_distance_is_the_mean_square_of_the_code_or_the_norm_of_eq_14():
+    items = torch.eye(4)[:2]
+    queries = torch.tensor([[0.6, 0.0, 0.8, 0.0]])  # nearest to the first item: difference (-0.4, 0, 0.8, 0)
+    assert float(memory.nearest_distance(queries, items)) == pytest.approx((0.16 + 0.64) / 4)
+    assert float(memory.nearest_distance(queries, items, "l2")) == pytest.approx(0.8**0.5)
+
+
+def test_the_regular_score_weighs_errors_by_how_large_they_are():
+    error = torch.tensor([[[[0.0, 0.5], [0.0, 1.0]]], [[[0.2, 0.2], [0.2, 0.2]]]])
+    half, whole = 1 - math.exp(-0.5), 1 - math.exp(-1.0)
+    expected = [(half * 0.5 + whole * 1.0) / (half + whole), 0.2]
+    torch.testing.assert_close(memory.regular_score(error), torch.tensor(expected))
+    assert float(memory.regular_score(torch.zeros(1, 1, 2, 2))) == 0.0, "a perfect prediction"
+
+
+def test_a_frame_moves_the_memory_only_if_its_score_is_strictly_below_gamma():
+    items, queries = unit(5, 8), unit(20, 8, seed=1)
+    moving = memory.MovingMemory(items, gamma=0.3)
+    moving.observe(queries, 0.3)
+    assert moving.items is items
+    moving.observe(queries, 0.2999)
+    torch.testing.assert_close(moving.items, memory.updated_items(queries, items), rtol=0, atol=0)
+    torch.testing.assert_close(items, unit(5, 8), rtol=0, atol=0)
+
+
+def test_gamma_zero_keeps_the_memory_where_it_is():
+    moving = memory.MovingMemory(unit(5, 8), gamma=0.0)
+    assert not moving.moves
+    moving.observe(unit(20, 8, seed=1), 0.0)
+    torch.testing.assert_close(moving.items, unit(5, 8), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("reset", ["never", "per_clip"])
+def test_the_next_clip_begins_with_the_trained_items_only_where_the_memory_is_reset(reset):
+    items = unit(5, 8)
+    moving = memory.MovingMemory(items, 1.0, reset)
+    moving.begin()
+    moving.observe(unit(20, 8, seed=1), 0.0)
+    moved = moving.items
+    moving.begin()
+    assert moving.items is (items if reset == "per_clip" else moved)
+    assert not torch.equal(items, moved)
+
+
+def test_the_moving_memory_divides_by_the_maximum_that_it_is_told():
+    items = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.3]]), dim=1)
+    queries = F.normalize(torch.tensor([[1.0, 0.0], [0.2, 1.0]]), dim=1)
+    moved = []
+    for update_max in ("all", "subset"):
+        moving = memory.MovingMemory(items, 1.0, update_max=update_max)
+        moving.observe(queries, 0.0)
+        moved.append(moving.items)
+    assert (moved[0] - moved[1]).abs().max() > 1e-3

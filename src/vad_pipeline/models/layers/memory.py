@@ -11,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+UpdateMax = Literal["all", "subset"]
+Reset = Literal["never", "per_clip"]
+Distance = Literal["mse", "l2"]
+
 
 def initial_items(n_items: int, channels: int, generator: torch.Generator | None = None) -> Tensor:
     """Items (N, C) drawn uniformly from [0, 1) and normalised."""
@@ -23,9 +27,9 @@ def as_queries(features: Tensor) -> Tensor:
 
 
 def as_features(queries: Tensor, like: Tensor) -> Tensor:
-    """Queries (B*h*w, C) back to the shape of a feature map (B, C, h, w)."""
-    b, c, h, w = like.shape
-    return queries.reshape(b, h, w, c).movedim(-1, 1)
+    """Queries (B*h*w, C) back to a feature map (B, C, h, w) of as many pixels as another has."""
+    b, _, h, w = like.shape
+    return queries.reshape(b, h, w, -1).movedim(-1, 1)
 
 
 @torch.autocast("cpu", enabled=False)
@@ -44,11 +48,17 @@ def read(queries: Tensor, items: Tensor, detach: bool = False) -> Tensor:
 
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
-def nearest_distance(queries: Tensor, items: Tensor) -> Tensor:
-    """Squared distance of each query to its nearest item, averaged over channels, (K,); its mean is the compactness
-    loss (LGN-Net Eq. 10, as the official code averages it) and, at test, the feature distance (Eq. 14)."""
+def nearest_distance(queries: Tensor, items: Tensor, distance: Distance = "mse") -> Tensor:
+    """Distance of each query to its nearest item, (K,).
+
+    Args:
+        queries: (K, C).
+        items: (N, C), constants.
+        distance: ``mse``, squared and averaged over channels: its mean is the compactness loss (LGN-Net Eq. 10, as the
+            official code averages it) and, at test, the feature distance there; or ``l2``, the norm that Eq. 14 prints.
+    """
     nearest = items[(queries @ items.T).argmax(dim=1)].detach()
-    return (queries - nearest).square().mean(dim=1)
+    return (queries - nearest).square().mean(dim=1) if distance == "mse" else (queries - nearest).norm(dim=1)
 
 
 @torch.autocast("cpu", enabled=False)
@@ -63,7 +73,7 @@ def separateness(queries: Tensor, items: Tensor, margin: float = 1.0) -> Tensor:
 @torch.no_grad()
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
-def updated_items(queries: Tensor, items: Tensor, update_max: Literal["all", "subset"] = "all") -> Tensor:
+def updated_items(queries: Tensor, items: Tensor, update_max: UpdateMax = "all") -> Tensor:
     """The items moved towards the queries that are nearest to them (LGN-Net Eqs. 4-6), (N, C), unit rows.
 
     Args:
@@ -82,3 +92,46 @@ def updated_items(queries: Tensor, items: Tensor, update_max: Literal["all", "su
     weights = torch.exp(own - largest[nearest])
     step = torch.zeros_like(items).index_add_(0, nearest, weights[:, None] * queries)
     return F.normalize(items + step, dim=1)
+
+
+def regular_score(error: Tensor) -> Tensor:
+    """Weighted regular score of frames (LGN-Net Eqs. 7-8 with squares, as the official code computes it), (n,).
+
+    Args:
+        error: squared error of images in [0, 1], (n, colours, H, W).
+    """
+    weights = 1 - torch.exp(-error)
+    return (weights * error).flatten(1).sum(1) / weights.flatten(1).sum(1).clamp_min(1e-12)
+
+
+class MovingMemory:
+    """The memory while test clips go by: each frame that looks regular moves its items.
+
+    Args:
+        trained: items (N, C) after training; they stay as they are.
+        gamma: weighted regular score below which, strictly, a frame moves the items; 0 keeps them where they are.
+        reset: whether every clip begins with the trained items, or with what the last one left.
+        update_max: see ``updated_items``.
+
+    Attributes:
+        items: (N, C), as they are now.
+    """
+
+    def __init__(self, trained: Tensor, gamma: float, reset: Reset = "never", update_max: UpdateMax = "all"):
+        self.trained, self.gamma, self.reset, self.update_max = trained, gamma, reset, update_max
+        self.items = trained
+
+    @property
+    def moves(self) -> bool:
+        """Whether a frame's scores depend on the frames before it, so that they must be scored one by one."""
+        return self.gamma > 0
+
+    def begin(self) -> None:
+        """A clip begins."""
+        if self.reset == "per_clip":
+            self.items = self.trained
+
+    def observe(self, queries: Tensor, regular: float) -> None:
+        """Go on after a frame was scored, given its queries (K, C) and its weighted regular score."""
+        if regular < self.gamma:
+            self.items = updated_items(queries, self.items, self.update_max)
