@@ -36,6 +36,7 @@ from vad_pipeline.training.train import Training
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name not in ("base", "local"))
 FUSED = "pseudo_anomaly_detector"
+PREDICTORS = ("lgn_net", "frame_pred")  # of one size in the small environments
 TRAINED = {
     system.namespace(part): declared.model for system in SYSTEMS.values() for part, declared in system.parts.items()
 }
@@ -46,6 +47,7 @@ PUBLISHED_ON_FRAMES = tuple(name for name in PUBLISHED if not name.endswith(".di
 # Of each system and part: height, width and colour of its frames, width of its network, epochs.
 PAPER = {
     "lgn_net": (256, 256, "rgb", 1.0, 60),
+    "frame_pred": (256, 256, "rgb", 1.0, 60),
     "conv3d_ae": (256, 256, "rgb", 1.0, 25),
     "lntra_patch": (256, 256, "gray", 1.0, 60),
     "lntra_skip_frame": (256, 256, "gray", 1.0, 60),
@@ -68,12 +70,17 @@ SIZES = {
         192,
         0.33,
         5,
-        lgn_net=(96, 144, "gray", 0.25, 10),
+        **dict.fromkeys(PREDICTORS, (96, 144, "gray", 0.25, 10)),
         **{f"{FUSED}.{part}": (128, 192, "gray", 0.33, 8) for part in ("spatial", "temporal")},
     ),
-    "my_camera": small(128, 192, 0.33, 10, lgn_net=(96, 144, "gray", 0.25, 10)),
+    "my_camera": small(128, 192, 0.33, 10, **dict.fromkeys(PREDICTORS, (96, 144, "gray", 0.25, 10))),
     "scenes": small(
-        64, 96, 0.33, 6, lgn_net=(64, 96, "gray", 0.25, 6), **{f"{FUSED}.temporal": (96, 144, "gray", 0.2, 4)}
+        64,
+        96,
+        0.33,
+        6,
+        **dict.fromkeys(PREDICTORS, (64, 96, "gray", 0.25, 6)),
+        **{f"{FUSED}.temporal": (96, 144, "gray", 0.2, 4)},
     ),
 }
 
