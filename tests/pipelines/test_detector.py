@@ -110,6 +110,8 @@ def test_an_experiment_runs_its_rows_once_and_shares_trainings(project, monkeypa
     assert rows["PSNR alone (lambda = 1, Fig. 10)"] != rows["memory distance alone (lambda = 0, Fig. 10)"]
     scores = project.load("lgn_net_ablation__full.scores", params=params)
     assert set(scores["seed"]) == {0}
+    drawn = {path.name for path in (project.data_root / "08_reporting/scenes/lgn_net_ablation").iterdir()}
+    assert drawn == {"table.parquet", "roc.png", "gap.png"}
     project.run("lgn_net_ablation", params=params)
     assert len(trainings) == 3, "finished rows are skipped"
 

@@ -39,11 +39,12 @@ def compared(scored: pd.DataFrame) -> Compared:
     return Compared(roc_table(label, anomaly), micro_auc(label, anomaly), gap_score(label, labelled["regularity"]))
 
 
-def models_roc_figure(models: Mapping[str, Compared]) -> Figure:
+def models_roc_figure(models: Mapping[str, Compared], legend: str = "micro AUC, %") -> Figure:
     """Frame-level ROC curves, a colour each; the legend has the areas, the highest first.
 
     Args:
         models: title -> what is compared of it.
+        legend: its title.
     """
     figure = Figure(figsize=(5.6, 5.0), layout="constrained")
     axis = figure.subplots()
@@ -54,7 +55,7 @@ def models_roc_figure(models: Mapping[str, Compared]) -> Figure:
         axis.plot(model.roc["fpr"], model.roc["tpr"], label=label, color=colours[name], lw=1.5)
     axis.plot([0, 1], [0, 1], color="black", lw=0.6, alpha=0.4)
     axis.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.005))
-    axis.legend(title="micro AUC, %", fontsize=8, title_fontsize=8, loc="lower right")
+    axis.legend(title=legend, fontsize=8, title_fontsize=8, loc="lower right")
     return figure
 
 
