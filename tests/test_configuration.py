@@ -27,6 +27,7 @@ from vad_pipeline.inpainting.fit_inpainter import InpainterFit
 from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, model_class
 from vad_pipeline.pipeline_registry import PSEUDO_ANOMALIES, SAME_INPAINTER
+from vad_pipeline.scoring.gamma_sweep import Sweeps
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.settings import CONFIG_LOADER_ARGS
 from vad_pipeline.sources import SOURCES
@@ -204,6 +205,15 @@ def test_every_experiment_has_the_budget_that_is_meant(environment):
             stored = model.pseudo_anomalies(with_overrides(config, row.overrides))
             assert bool(row.pseudo) == (stored is not None and stored.source == "stored")
             assert not row.pseudo or row.pseudo in PSEUDO_ANOMALIES
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_is_swept_and_compared_loads(environment):
+    loaded = parameters(environment)
+    assert Sweeps(**loaded["lgn_net_sweeps"]) == Sweeps(weights=11, gammas=None)
+    systems = loaded["model_comparison"]["systems"]
+    assert {"lgn_net", "frame_pred"} <= set(systems)
+    assert len(set(systems)) == len(systems)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

@@ -79,12 +79,12 @@ def gamma_sweep(
         Threshold -> table clip, frame, one column per raw term: what ``score_clips`` gives with that threshold.
     """
     encoder = model.scorer(scoring.options())
-    branches = [_Branch(_with_gamma(encoder, max(gammas)), sorted(set(gammas)))]
+    branches = [_Branch(_forked(encoder, max(gammas)), sorted(set(gammas)))]
     found: dict[float, list[pd.DataFrame]] = {gamma: [] for gamma in gammas}
     with torch_threads(scoring.threads), torch.inference_mode():
         for clip, arrays in clips.items():
             if model.config.memory_reset == "per_clip":  # all have the same memory again
-                branches = [_Branch(_with_gamma(encoder, max(gammas)), sorted(set(gammas)))]
+                branches = [_Branch(_forked(encoder, max(gammas)), sorted(set(gammas)))]
             for branch in branches:
                 branch.scorer.begin()
             for encoded, complete in encoder.encodings(arrays):
@@ -94,7 +94,7 @@ def gamma_sweep(
     return {gamma: pd.concat(tables, ignore_index=True) for gamma, tables in found.items()}
 
 
-def _with_gamma(scorer: LGNScorer, gamma: float) -> LGNScorer:
+def _forked(scorer: LGNScorer, gamma: float) -> LGNScorer:
     """A scorer that shares the network and has a memory of its own, from here on; updates make new items."""
     other = copy(scorer)
     other.gamma = gamma
@@ -132,7 +132,7 @@ def _one_frame(
     alone = Complete(
         complete.starts[i : i + 1], complete.frames[i : i + 1], np.zeros(1, int), complete.position[i : i + 1]
     )
-    before = copy(branch.scorer)
+    before = _forked(branch.scorer, branch.scorer.gamma)
     values, _ = branch.scorer.score(one, alone)
     for gamma in branch.gammas:
         terms.setdefault(gamma, []).append(values)
@@ -141,4 +141,4 @@ def _one_frame(
     moved = [gamma for gamma in branch.gammas if regular < gamma]
     if not still or not moved:
         return [branch]
-    return [_Branch(_with_gamma(before, still[-1]), still), _Branch(branch.scorer, moved)]
+    return [_Branch(_forked(before, still[-1]), still), _Branch(branch.scorer, moved)]
