@@ -27,6 +27,7 @@ from vad_pipeline.inpainting.fit_inpainter import InpainterFit
 from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, model_class
 from vad_pipeline.pipeline_registry import PSEUDO_ANOMALIES, SAME_INPAINTER
+from vad_pipeline.scoring.gamma_sweep import Sweeps
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.settings import CONFIG_LOADER_ARGS
 from vad_pipeline.sources import SOURCES
@@ -36,6 +37,7 @@ from vad_pipeline.training.train import Training
 CONF = Path(__file__).resolve().parents[1] / "conf"
 ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name not in ("base", "local"))
 FUSED = "pseudo_anomaly_detector"
+PREDICTORS = ("lgn_net", "frame_pred", "msti_net", "mnad_pred", "mnad_recon")  # of one size in the small environments
 TRAINED = {
     system.namespace(part): declared.model for system in SYSTEMS.values() for part, declared in system.parts.items()
 }
@@ -49,6 +51,8 @@ PAPER = {
     "msti_net": (256, 256, "rgb", 1.0, 60),
     "mnad_pred": (256, 256, "rgb", 1.0, 60),
     "mnad_recon": (256, 256, "rgb", 1.0, 60),
+    "alps": (240, 360, "gray", 1.0, 20),
+    "frame_pred": (256, 256, "rgb", 1.0, 60),
     "conv3d_ae": (256, 256, "rgb", 1.0, 25),
     "lntra_patch": (256, 256, "gray", 1.0, 60),
     "lntra_skip_frame": (256, 256, "gray", 1.0, 60),
@@ -58,30 +62,34 @@ PAPER = {
 }
 
 
-def small(height, width, network, epochs, lgn_net, **others):
-    """The baselines share one size, MNAD has LGN-Net's; ``others`` have their own."""
+def small(height, width, network, epochs, **others):
+    """The baselines share one size, ALPS has the paper's; ``others`` have their own."""
     sizes = dict.fromkeys(PUBLISHED_ON_FRAMES, (height, width, "gray", network, epochs))
-    return sizes | dict.fromkeys(("lgn_net", "mnad_pred", "mnad_recon"), lgn_net) | others
+    return sizes | {"alps": PAPER["alps"]} | others
 
 
+IMAGES = PAPER | {"alps": (28, 28, "gray", 1.0, 10)}
 SIZES = {
     "ped2": PAPER,
     "ubnormal": PAPER,
+    "mnist": IMAGES,
+    "fashion_mnist": IMAGES,
     "ped2_small": small(
         128,
         192,
         0.33,
         5,
-        **dict.fromkeys(("lgn_net", "msti_net"), (96, 144, "gray", 0.25, 10)),
+        **dict.fromkeys(PREDICTORS, (96, 144, "gray", 0.25, 10)),
         **{f"{FUSED}.{part}": (128, 192, "gray", 0.33, 8) for part in ("spatial", "temporal")},
     ),
-    "my_camera": small(128, 192, 0.33, 10, **dict.fromkeys(("lgn_net", "msti_net"), (96, 144, "gray", 0.25, 10))),
+    "my_camera": small(128, 192, 0.33, 10, **dict.fromkeys(PREDICTORS, (96, 144, "gray", 0.25, 10))),
     "scenes": small(
         64,
         96,
         0.33,
         6,
-        **dict.fromkeys(("lgn_net", "msti_net"), (64, 96, "gray", 0.25, 6)),
+        alps=(128, 192, "gray", 1.0, 8),
+        **dict.fromkeys(PREDICTORS, (64, 96, "gray", 0.25, 6)),
         **{f"{FUSED}.temporal": (96, 144, "gray", 0.2, 4)},
     ),
 }
@@ -104,6 +112,8 @@ FEW_EPOCHS = {
 EPOCHS = {
     "ped2": PAPER_EPOCHS,
     "ubnormal": PAPER_EPOCHS,
+    "mnist": PAPER_EPOCHS,
+    "fashion_mnist": PAPER_EPOCHS,
     "ped2_small": {
         "lgn_net_ablation": 2,
         "msti_net_ablation": 2,
@@ -119,6 +129,8 @@ EPOCHS = {
 INPAINTERS = {
     "ped2": (128, 50, 20, None),
     "ubnormal": (128, 50, 20, 20000),
+    "mnist": (128, 50, 20, None),
+    "fashion_mnist": (128, 50, 20, None),
     "ped2_small": (96, 10, 8, 1280),
     "my_camera": (96, 10, 8, 1280),
     "scenes": (96, 10, 6, 720),
@@ -225,6 +237,15 @@ def test_every_experiment_has_the_budget_that_is_meant(environment):
             stored = model.pseudo_anomalies(with_overrides(config, row.overrides))
             assert bool(row.pseudo) == (stored is not None and stored.source == "stored")
             assert not row.pseudo or row.pseudo in PSEUDO_ANOMALIES
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_is_swept_and_compared_loads(environment):
+    loaded = parameters(environment)
+    assert Sweeps(**loaded["lgn_net_sweeps"]) == Sweeps(weights=11, gammas=None)
+    systems = loaded["model_comparison"]["systems"]
+    assert {"lgn_net", "frame_pred"} <= set(systems)
+    assert len(set(systems)) == len(systems)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

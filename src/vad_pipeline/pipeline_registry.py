@@ -28,6 +28,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         **{system: partial(_system, system) for system in SYSTEMS},
         "transfer": _transfer,
         "clip_comparison": _clip_comparison,
+        "model_comparison": _model_comparison,
+        "lgn_net_sweeps": _lgn_net_sweeps,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "image_anomalies": _image_anomalies,
         "__default__": partial(_system, "lgn_net"),
@@ -110,6 +112,20 @@ def _image_anomalies() -> Pipeline:
     from vad_pipeline.pipelines import image_anomalies
 
     return image_anomalies.create_pipeline()
+
+
+def _model_comparison() -> Pipeline:
+    """Figures of all systems that were evaluated before."""
+    from vad_pipeline.pipelines import model_comparison
+
+    return model_comparison.create_pipeline()
+
+
+def _lgn_net_sweeps() -> Pipeline:
+    """Curves of an LGN-Net that was trained before."""
+    from vad_pipeline.pipelines import sweeps
+
+    return sweeps.create_pipeline()
 
 
 def _experiment(name: str) -> Pipeline:

@@ -110,6 +110,8 @@ def test_an_experiment_runs_its_rows_once_and_shares_trainings(project, monkeypa
     assert rows["PSNR alone (lambda = 1, Fig. 10)"] != rows["memory distance alone (lambda = 0, Fig. 10)"]
     scores = project.load("lgn_net_ablation__full.scores", params=params)
     assert set(scores["seed"]) == {0}
+    drawn = {path.name for path in (project.data_root / "08_reporting/scenes/lgn_net_ablation").iterdir()}
+    assert drawn == {"table.parquet", "roc.png", "gap.png"}
     project.run("lgn_net_ablation", params=params)
     assert len(trainings) == 7, "finished rows are skipped"
 
@@ -126,5 +128,6 @@ def test_every_node_has_a_name_and_every_model_a_namespace_of_its_own():
 def test_all_pipelines_can_be_made_and_the_default_ends_with_a_report(project):
     pipelines.set_requested(None)
     others = {"frame_extraction", "optical_flow", "flownet_training", "transfer", "clip_comparison"}
+    others |= {"model_comparison", "lgn_net_sweeps"}
     assert set(pipelines) == {"__default__", *others, *PSEUDO_ANOMALIES, *SYSTEMS, *EXPERIMENTS}
     assert "lgn_net.report" in pipelines["__default__"].all_outputs()

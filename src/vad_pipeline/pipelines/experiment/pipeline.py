@@ -18,7 +18,16 @@ def create_pipeline(name: str) -> Pipeline:
     reads += [f"{experiment.namespace(row)}.metrics" for row in experiment.rows]
     tabulate = bound(nodes.tabulate_rows, name)
     table = Node(tabulate, reads, f"{name}.table", name=f"{name}_table")
-    return trivial_baselines() + rows + Pipeline([table])
+    return trivial_baselines() + rows + Pipeline([table, _figures(experiment)])
+
+
+def _figures(experiment: Experiment) -> Node:
+    """ROC curves and gap scores of all rows."""
+    reads = ["params:eval_split", "params:images", "labels"]
+    reads += [f"{experiment.namespace(row)}.{name}" for name in ("metrics", "scores") for row in experiment.rows]
+    reads += [f"params:{row.system}.model" for row in experiment.rows]
+    drawn = [f"{experiment.name}.{name}_figure" for name in ("roc", "gap")]
+    return Node(bound(nodes.draw_rows, experiment.name), reads, drawn, name=f"{experiment.name}_figures")
 
 
 def _row_pipeline(experiment: Experiment, row: Row) -> Pipeline:
