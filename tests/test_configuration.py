@@ -24,6 +24,7 @@ from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.inpainting import latent_inpainter
 from vad_pipeline.inpainting.filled_clips import Inpainting
 from vad_pipeline.inpainting.fit_inpainter import InpainterFit
+from vad_pipeline.models import alps
 from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, model_class
 from vad_pipeline.pipeline_registry import PSEUDO_ANOMALIES, SAME_INPAINTER
@@ -68,6 +69,7 @@ def small(height, width, network, epochs, **others):
     return sizes | {"alps": PAPER["alps"]} | others
 
 
+OF_IMAGES = ("mnist", "fashion_mnist")
 IMAGES = PAPER | {"alps": (28, 28, "gray", 1.0, 10)}
 SIZES = {
     "ped2": PAPER,
@@ -198,7 +200,8 @@ def test_clips_are_held_out_but_where_a_paper_trains_on_all_of_them(environment)
         if given["model"].get("gamma", 0.0) is None:
             assert held_out == 0.1, "a memory's threshold is calibrated on held-out clips"
         else:
-            assert held_out == (0.0 if environment in ("ped2", "ubnormal") else 0.1)
+            paper = environment in ("ped2", "ubnormal") or (environment in OF_IMAGES and system != "alps")
+            assert held_out == (0.0 if paper else 0.1)
     for system, gamma in (("lgn_net", 0.009), ("mnad_pred", 0.01), ("mnad_recon", 0.015)):
         assert loaded[system]["model"]["gamma"] == (gamma if environment == "ped2" else None)
 
@@ -215,7 +218,7 @@ def threads_in(tree, above=""):
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_training_and_scoring_takes_one_thread_on_a_laptop_and_all_cores_at_the_papers_sizes(environment):
     found = dict(threads_in(parameters(environment)))
-    one = 1 if environment in ("scenes", "ped2_small", "my_camera") else None
+    one = 1 if environment in ("scenes", "ped2_small", "my_camera", *OF_IMAGES) else None
     assert found == dict.fromkeys(found, one)
     expected = {f"{system}.{kind}" for system in TRAINED for kind in ("training", "scoring")}
     expected |= {f"{name}.training" for name in (*EXPERIMENTS, "pseudo_anomalies", "flownet_training")}
@@ -237,6 +240,19 @@ def test_every_experiment_has_the_budget_that_is_meant(environment):
             stored = model.pseudo_anomalies(with_overrides(config, row.overrides))
             assert bool(row.pseudo) == (stored is not None and stored.source == "stored")
             assert not row.pseudo or row.pseudo in PSEUDO_ANOMALIES
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_image_anomalies_load_and_read_the_images_that_are_meant(environment):
+    given = parameters(environment)["image_anomalies"]
+    assert set(given) == {"images", "frames", "model", "budget", "scoring"}
+    images = FrameExtraction(**given["images"])
+    assert images.source == ("idx_images" if environment in OF_IMAGES else "digits")
+    assert getattr(images, images.source).get("normal_class") is None, "all classes"
+    assert alps.Config(**given["model"]) == alps.Config(patch=None)
+    assert Scoring(**given["scoring"]).batch == 256
+    budget = TypeAdapter(Budget).validate_python(given["budget"])
+    assert (budget.seeds, budget.training.epochs) == ((0,), 10 if environment in OF_IMAGES else 50)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -274,7 +290,7 @@ def test_flow_loads_and_is_estimated_as_meant(environment):
     loaded = parameters(environment)
     flow = loaded["optical_flow"]
     assert set(flow["estimators"]) == {"tvl1", "flownet"}
-    assert TVL1(**flow["tvl1"]).preset == ("accurate" if environment == "ped2" else "fast")
+    assert TVL1(**flow["tvl1"]).preset == ("accurate" if environment in ("ped2", *OF_IMAGES) else "fast")
     assert FlowNetFlow(**flow["flownet"]).checkpoint is None
     training = loaded["flownet_training"]
     assert RenderedPairs(**training["rendered"]).height == 128
