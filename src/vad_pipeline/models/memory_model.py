@@ -237,16 +237,21 @@ class MemoryScorer(Scorer):
     def _decode(self, encoded: Encoded) -> tuple[dict[str, Tensor], Tensor]:
         """Terms (n,) and maps of n windows; where the memory moves n is 1 and it does so afterwards."""
         expected, queries = self._expected(encoded)
-        error = (expected - encoded.targets).square() / 4  # in [0, 1]: images are in [-1, 1]
+        terms, maps = self.measure(expected, encoded.targets, queries, self.memory.items)
+        if queries is not None and self.memory.moves:
+            self.memory.observe(queries, float(terms["regular_score"]))
+        return terms, maps
+
+    def measure(
+        self, expected: Tensor, targets: Tensor, queries: Tensor | None, items: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Terms (n,) and maps of frames (n, colours, H, W), given the queries and the items that answered them."""
+        error = (expected - targets).square() / 4  # in [0, 1]: images are in [-1, 1]
         psnr = -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
-        regular = memory.regular_score(error)
         distance = torch.zeros_like(psnr)  # without a memory
         if queries is not None:
-            distances = memory.nearest_distance(queries, self.memory.items, self.config.distance)
-            distance = distances.view(len(error), -1).mean(1)
-            if self.memory.moves:
-                self.memory.observe(queries, float(regular))
-        terms = {"psnr": psnr, "memory_distance": distance, "regular_score": regular}
+            distance = memory.nearest_distance(queries, items, self.config.distance).view(len(error), -1).mean(1)
+        terms = {"psnr": psnr, "memory_distance": distance, "regular_score": memory.regular_score(error)}
         return terms, F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0]
 
     def _expected(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:

@@ -2,24 +2,24 @@
 
 What a window is encoded to depends on no threshold, so it is computed once; only the memory's answer, its decoding and
 the update follow the threshold, frame by frame. Thresholds between which no frame's regular score has fallen so far
-have the same memory, and share even that.
+have the same memory, and share even that; the others are decoded as one batch.
 """
 
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
+from torch import Tensor
 
 from vad_pipeline.fitting.devices import torch_threads
+from vad_pipeline.models.layers.memory import MovingMemory
 from vad_pipeline.models.lgn_net import LGNNet
 from vad_pipeline.models.memory_model import Encoded, MemoryScorer
-from vad_pipeline.models.scorer import Complete
 from vad_pipeline.scoring.score import Scoring
 
 MULTIPLES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
@@ -59,10 +59,10 @@ class Sweeps:
 
 @dataclass
 class _Branch:
-    """Thresholds whose memory is the same so far; the scorer's own is the largest of them."""
+    """Thresholds, ascending, whose memory is the same so far; its gate is the last of them."""
 
-    scorer: MemoryScorer
-    gammas: list[float]  # ascending
+    memory: MovingMemory
+    gammas: list[float]
 
 
 def gamma_sweep(
@@ -78,68 +78,61 @@ def gamma_sweep(
 
     Returns:
         Threshold -> table clip, frame, one column per raw term: what ``score_clips`` gives with that threshold.
+
+    Raises:
+        SweepError: the variant has no memory.
     """
-    encoder = model.scorer(scoring.options())
-    branches = [_Branch(_forked(encoder, max(gammas)), sorted(set(gammas)))]
+    if not model.network.memory_channels:
+        raise SweepError("lgn_net_sweeps: this variant of LGN-Net has no memory, so nothing depends on gamma")
+    scorer = model.scorer(scoring.options())
+    begun = [_Branch(_gated(scorer.memory, max(gammas)), sorted(set(gammas)))]
+    branches = begun
     found: dict[float, list[pd.DataFrame]] = {gamma: [] for gamma in gammas}
     with torch_threads(scoring.threads), torch.inference_mode():
         for clip, arrays in clips.items():
             if model.config.memory_reset == "per_clip":  # all have the same memory again
-                branches = [_Branch(_forked(encoder, max(gammas)), sorted(set(gammas)))]
-            for branch in branches:
-                branch.scorer.begin()
-            for encoded, complete in encoder.encodings(arrays):
-                branches, terms = _scored(branches, encoded, complete)
-                for gamma, columns in terms.items():
+                branches = begun
+            for encoded, complete in scorer.encodings(arrays):
+                terms: dict[float, list[dict[str, Tensor]]] = {gamma: [] for gamma in gammas}
+                for i in range(len(complete.frames)):
+                    branches = _one_frame(scorer, branches, encoded.one(i), terms)
+                for gamma, values in terms.items():
+                    columns = {term: torch.cat([v[term] for v in values]).double().cpu().numpy() for term in values[0]}
                     found[gamma].append(pd.DataFrame({"clip": clip, "frame": complete.frames, **columns}))
     return {gamma: pd.concat(tables, ignore_index=True) for gamma, tables in found.items()}
 
 
-def _forked(scorer: MemoryScorer, gamma: float) -> MemoryScorer:
-    """A scorer that shares the network and has a memory of its own, from here on; updates make new items."""
-    other = copy(scorer)
-    other.memory = copy(scorer.memory)
-    other.memory.gamma = gamma
+def _gated(memory: MovingMemory, gamma: float) -> MovingMemory:
+    """A memory that goes its own way from here on; updates make new items."""
+    other = copy(memory)
+    other.gamma = gamma
     return other
 
 
-def _scored(
-    branches: Sequence[_Branch], encoded: Encoded, complete: Complete
-) -> tuple[list[_Branch], dict[float, dict[str, np.ndarray]]]:
-    """The branches after a batch of windows, and threshold -> term -> (n,)."""
-    terms: dict[float, list[dict[str, Any]]] = {}
-    after: list[_Branch] = []
-    for branch in branches:
-        if branch.gammas == [0.0]:  # nothing to wait for: all at once
-            values, _ = branch.scorer.score(encoded, complete)
-            terms[0.0] = [values]
-            after.append(branch)
-            continue
-        grown = [branch]
-        for i in range(len(complete.frames)):
-            grown = [kept for one in grown for kept in _one_frame(one, encoded, complete, i, terms)]
-        after += grown
-    joined = {
-        gamma: {name: torch.cat([v[name] for v in values]).double().cpu().numpy() for name in values[0]}
-        for gamma, values in terms.items()
-    }
-    return after, joined
-
-
 def _one_frame(
-    branch: _Branch, encoded: Encoded, complete: Complete, i: int, terms: dict[float, list[dict[str, Any]]]
+    scorer: MemoryScorer, branches: Sequence[_Branch], one: Encoded, terms: Mapping[float, list[dict[str, Tensor]]]
 ) -> list[_Branch]:
-    """Score frame i of a batch; a branch of which some thresholds update the memory and some do not becomes two."""
-    alone = Complete(
-        complete.starts[i : i + 1], complete.frames[i : i + 1], np.zeros(1, int), complete.position[i : i + 1]
-    )
-    before = _forked(branch.scorer, branch.scorer.memory.gamma)
-    values, _ = branch.scorer.score(encoded.one(i), alone)
-    for gamma in branch.gammas:
-        terms.setdefault(gamma, []).append(values)
-    regular = float(values["regular_score"])
-    still = [gamma for gamma in branch.gammas if not regular < gamma]
-    moved = [gamma for gamma in branch.gammas if regular < gamma]
-    if not still or not moved:
-        return [branch]
-    return [_Branch(_forked(before, still[-1]), still), _Branch(branch.scorer, moved)]
+    """Score a frame with the memories of all branches, decoded as one batch, and let them move.
+
+    A branch of which some thresholds update the memory and some do not becomes two.
+    """
+    assert one.features is not None
+    answered = [scorer.network.answer(one.features, branch.memory.items) for branch in branches]
+    answers, queries = torch.cat([answer for answer, _ in answered]), answered[0][1]
+    past = [part.expand(len(branches), *part.shape[1:]) for part in one.past]
+    expected = scorer.network.decode(answers.to(scorer.options.dtype), *past).float()
+    after = []
+    for k, branch in enumerate(branches):
+        values, _ = scorer.measure(expected[k : k + 1], one.targets, queries, branch.memory.items)
+        for gamma in branch.gammas:
+            terms[gamma].append(values)
+        regular = float(values["regular_score"])
+        still = [gamma for gamma in branch.gammas if not regular < gamma]
+        moved = [gamma for gamma in branch.gammas if regular < gamma]
+        if still:
+            after.append(_Branch(_gated(branch.memory, still[-1]), still))
+        if moved:
+            memory = _gated(branch.memory, moved[-1])
+            memory.observe(queries, regular)
+            after.append(_Branch(memory, moved))
+    return after
