@@ -78,5 +78,5 @@ def test_a_checkpoint_of_another_configuration_says_what_differs(checkpoint):
 def test_weights_that_do_not_fit_are_refused(checkpoint):
     with pytest.raises(CheckpointError, match="weights do not fit"):
         build(replace(checkpoint, config=checkpoint.config | {"width": 0.125}))
-    with pytest.raises(CheckpointError, match="unknown model: no model 'nothing'; there are: conv3d_ae"):
+    with pytest.raises(CheckpointError, match="unknown model: no model 'nothing'; there are: alps, conv3d_ae"):
         build(replace(checkpoint, model="nothing"))

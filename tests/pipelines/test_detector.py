@@ -39,7 +39,7 @@ def test_lgn_net_runs_from_nothing_to_a_report_and_a_second_run_trains_nothing(r
     assert {"train_loss", "val_psnr"} <= set(history["name"])
     html = ran.load("lgn_net.report", params=TINY)
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
-    assert len(images) == 5
+    assert len(images) == 6
     assert all(base64.b64decode(image).startswith(b"\x89PNG") for image in images)
     assert not re.search(r'(src|href)="http', html), "a report fetches nothing"
     for name in ("frame difference", "foreground area", "brightness"):
@@ -128,6 +128,6 @@ def test_every_node_has_a_name_and_every_model_a_namespace_of_its_own():
 def test_all_pipelines_can_be_made_and_the_default_ends_with_a_report(project):
     pipelines.set_requested(None)
     others = {"frame_extraction", "optical_flow", "flownet_training", "transfer", "clip_comparison"}
-    others |= {"model_comparison", "lgn_net_sweeps"}
+    others |= {"model_comparison", "lgn_net_sweeps", "image_anomalies"}
     assert set(pipelines) == {"__default__", *others, *PSEUDO_ANOMALIES, *SYSTEMS, *EXPERIMENTS}
     assert "lgn_net.report" in pipelines["__default__"].all_outputs()
