@@ -161,7 +161,7 @@ def fusion_sweep(
         Columns weight (of `term_a`; `term_b` has the rest) and micro_auc_oracle.
     """
     with _each_warning_once():
-        aligned = _aligned(scores, labels, terms, split)
+        aligned = _aligned(scores, labels, {term: terms[term] for term in (term_a, term_b)}, split)
         weights = np.linspace(0, 1, steps)
         areas = [
             micro_auc(aligned["label"], anomaly_score(aligned, terms, {term_a: weight, term_b: 1 - weight}))

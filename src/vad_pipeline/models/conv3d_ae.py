@@ -22,7 +22,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -36,6 +35,7 @@ from vad_pipeline.clips.window import Window
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.models.contract import Arrays, Model
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
@@ -96,8 +96,10 @@ class Conv3dAE(Model):
 
     config_class: ClassVar[type] = Config
     terms: ClassVar[dict[str, Term]] = {
-        "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the reconstructed ninth frame, dB")
+        "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the reconstructed ninth frame, dB"),
+        "worst_place": WORST_PLACE,
     }
+    place: ClassVar[str] = "worst_place"  # the term's name
     has_maps = True
     size_multiple = 16
     scoring_only = frozenset({"windows"})
@@ -204,7 +206,8 @@ class Conv3dScorer(Scorer):
         return (self._reconstructed(windows)[window, position] - windows[window, position]).square()
 
     def score(self, encoded: Tensor, complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
-        return self.model.scores(encoded), F.avg_pool2d(encoded.mean(1, keepdim=True) / 4, 4)[:, 0]
+        maps = error_map(encoded / 4)
+        return self.model.scores(encoded) | {self.model.place: worst_place(maps)}, maps
 
     @torch.inference_mode()
     def predict(self, arrays: Arrays, position: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from vad_pipeline.clips.window import Stream
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.flow.representation import LIMIT, Representation, flow_of, hsv_picture, represent
 from vad_pipeline.models.conv3d_ae import LENGTH, Conv3dAE, Windows
+from vad_pipeline.models.layers.error_maps import WORST_PLACE
 from vad_pipeline.models.layers.pixels import scale_frames
 
 
@@ -57,8 +58,10 @@ class FlowConv3dAE(Conv3dAE):
     published_parameters: ClassVar[Mapping[int, float]] = {1: 5.991, 3: 5.991}
     tiny: ClassVar[Mapping[str, Any]] = {"width": 0.0625, "limit": 4.0}
     terms: ClassVar[dict[str, Term]] = {
-        "flow_error": Term(higher_is_anomalous=True, meaning="mean squared error of the reconstructed ninth flow")
+        "flow_error": Term(higher_is_anomalous=True, meaning="mean squared error of the reconstructed ninth flow"),
+        "worst_flow": WORST_PLACE,
     }
+    place = "worst_flow"
 
     @staticmethod
     def channels(config: Config, colours: int) -> int:  # type: ignore[override]

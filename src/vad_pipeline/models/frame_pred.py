@@ -38,6 +38,7 @@ from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.flow.flownet import RGB_MEAN, FlowNet, at_frame_size
 from vad_pipeline.flow.flownet_checkpoint import EMBEDDED, load_flownet
 from vad_pipeline.models.contract import Arrays, Model
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
@@ -161,7 +162,8 @@ class FramePred(Model):
 
     config_class: ClassVar[type] = Config
     terms: ClassVar[dict[str, Term]] = {
-        "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the predicted frame, dB")
+        "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the predicted frame, dB"),
+        "worst_place": WORST_PLACE,
     }
     has_maps = True
     size_multiple = 8
@@ -274,7 +276,8 @@ class FramePredScorer(Scorer):
 
     def score(self, encoded: Tensor, complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
         psnr = -10 * torch.log10(encoded.flatten(1).mean(1).clamp_min(1e-10))
-        return {"psnr": psnr}, F.avg_pool2d(encoded.mean(1, keepdim=True), 4)[:, 0]
+        maps = error_map(encoded)
+        return {"psnr": psnr, "worst_place": worst_place(maps)}, maps
 
     @torch.inference_mode()
     def predict(self, arrays: Arrays, position: int) -> np.ndarray:

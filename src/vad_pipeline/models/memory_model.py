@@ -20,6 +20,7 @@ from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.models.contract import Arrays, Model
 from vad_pipeline.models.layers import memory
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
@@ -94,6 +95,7 @@ class MemoryModel(Model):
         "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the expected frame, dB"),
         "memory_distance": Term(higher_is_anomalous=True, meaning="mean distance of queries to their prototype"),
         "regular_score": Term(higher_is_anomalous=True, meaning="weighted regular score that gates the memory update"),
+        "worst_place": WORST_PLACE,
     }
     has_maps = True
     size_multiple = 8
@@ -251,8 +253,9 @@ class MemoryScorer(Scorer):
         distance = torch.zeros_like(psnr)  # without a memory
         if queries is not None:
             distance = memory.nearest_distance(queries, items, self.config.distance).view(len(error), -1).mean(1)
-        terms = {"psnr": psnr, "memory_distance": distance, "regular_score": memory.regular_score(error)}
-        return terms, F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0]
+        maps, regular = error_map(error), memory.regular_score(error)
+        terms = {"psnr": psnr, "memory_distance": distance, "regular_score": regular}
+        return terms | {"worst_place": worst_place(maps)}, maps
 
     def _expected(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
         """Frames (n, colours, H, W) in [-1, 1], float32, and the queries."""

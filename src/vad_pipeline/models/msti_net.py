@@ -51,6 +51,7 @@ from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.flow.representation import LIMIT
 from vad_pipeline.models.contract import Arrays, Model
 from vad_pipeline.models.layers import all_query_memory, memory
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
@@ -222,6 +223,7 @@ class MSTINet(Model):
     terms: ClassVar[dict[str, Term]] = {
         "psnr": Term(higher_is_anomalous=False, meaning="PSNR of the predicted frame, dB"),
         "memory_distance": Term(higher_is_anomalous=True, meaning="mean L2 distance of queries to their prototype"),
+        "worst_place": WORST_PLACE,
     }
     has_maps = True
     size_multiple = 8
@@ -342,8 +344,8 @@ class MSTIScorer(Scorer):
 
     def score(self, encoded: Encoded, complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
         psnr = -10 * torch.log10(encoded.errors.flatten(1).mean(1).clamp_min(1e-10))
-        maps = F.avg_pool2d(encoded.errors.mean(1, keepdim=True), 4)[:, 0]
-        return {"psnr": psnr, "memory_distance": encoded.distances}, maps
+        maps = error_map(encoded.errors)
+        return {"psnr": psnr, "memory_distance": encoded.distances, "worst_place": worst_place(maps)}, maps
 
     @torch.inference_mode()
     def predict(self, arrays: Arrays, position: int) -> np.ndarray:

@@ -70,7 +70,8 @@ def tabulate_sweeps(
 def _area(scores: pd.DataFrame, labels: pd.DataFrame, weight: float, split: str) -> float:
     """Micro AUC, headline protocol, at a weight of PSNR."""
     weights = {"psnr": weight, "memory_distance": 1 - weight}
-    found = scored_frames(scores, labels, LGNNet.terms, weights, split).dropna(subset=["label"])
+    terms = {term: LGNNet.terms[term] for term in weights}
+    found = scored_frames(scores, labels, terms, weights, split).dropna(subset=["label"])
     return micro_auc(found["label"].astype(int), found["anomaly"])
 
 
