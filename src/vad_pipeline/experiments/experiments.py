@@ -120,6 +120,9 @@ LGN_VARIANTS = (
     ("lgn_st", "LGN-ST (Table II)", "lgn_st", "lgn_net/lgn_st"),
 )
 
+# items that differ from the start, addressed sharply, with the pixel loss's gradient: so that more than one is used
+TEMPERED: Mapping[str, Any] = {"initial": "normal", "temperature": 0.1, "detach_read": False}
+
 EXPERIMENTS: dict[str, Experiment] = {
     "lgn_net_ablation": Experiment(
         "lgn_net_ablation",
@@ -135,6 +138,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Row("distance_only", "memory distance alone (lambda = 0, Fig. 10)", "lgn_net", {"psnr_weight": 0.0}),
             Row("attached_read", "reading with gradient", "lgn_net", {"detach_read": False}),
             Row("subset_maximum", "update weights divided as Eq. 6 prints", "lgn_net", {"update_max": "subset"}),
+            Row("tempered", "LGN-Net, tempered memory (not in the paper)", "lgn_net", TEMPERED),
         ),
     ),
     "msti_net_ablation": Experiment(

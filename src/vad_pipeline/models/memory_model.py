@@ -35,6 +35,8 @@ class MemoryConfig:
         items: prototypes in the memory.
         compactness, separateness: weights of the two memory losses, lambda_c and lambda_s.
         margin: alpha of the separateness loss.
+        initial: how the items are drawn, see ``memory.initial_items``.
+        temperature: of reading, see ``memory.read``; the papers have 1.
         detach_read: stop the pixel loss's gradient at the addressing weights, as the official codes do.
         update_max: see ``memory.updated_items``.
         distance: of the queries to the items at test, see ``memory.nearest_distance``.
@@ -49,6 +51,8 @@ class MemoryConfig:
     compactness: float = Field(default=0.1, ge=0)
     separateness: float = Field(default=0.1, ge=0)
     margin: float = Field(default=1.0, gt=0)
+    initial: memory.Initial = "uniform"
+    temperature: float = Field(default=1.0, gt=0)
     detach_read: bool = True
     update_max: memory.UpdateMax = "all"
     distance: memory.Distance = "mse"
@@ -78,10 +82,12 @@ class MemoryNetwork(nn.Module):
     def decode(self, answer: Tensor | None, *past: Tensor) -> Tensor:
         """A frame (B, colours, H, W) in [-1, 1] of the memory's answer (B, C or 2 * C, h, w) and what went past it."""
 
-    def answer(self, features: Tensor, items: Tensor, detach: bool = False) -> tuple[Tensor, Tensor]:
+    def answer(
+        self, features: Tensor, items: Tensor, detach: bool = False, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """The memory's answer, float32, and the queries (B * h * w, C)."""
         queries = memory.as_queries(features)
-        found = memory.read(queries, items, detach)
+        found = memory.read(queries, items, detach, temperature)
         return memory.as_features(torch.cat([queries, found], 1) if self.sees_queries else found, features), queries
 
 
@@ -110,7 +116,8 @@ class MemoryModel(Model):
         self.network: Any = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.items: Tensor
         self.gamma: Tensor
-        self.register_buffer("items", memory.initial_items(config.items, network.memory_channels))
+        drawn = memory.initial_items(config.items, network.memory_channels, drawn=config.initial)
+        self.register_buffer("items", drawn)
         self.register_buffer("gamma", torch.tensor(config.gamma or 0.0))
 
     @staticmethod
@@ -130,7 +137,8 @@ class MemoryModel(Model):
         features, past = self.encode(inputs)
         if features is None:
             return self.network.decode(None, *past), None
-        answer, queries = self.network.answer(features, self.items, self.config.detach_read)
+        detach, temperature = self.config.detach_read, self.config.temperature
+        answer, queries = self.network.answer(features, self.items, detach, temperature)
         return self.network.decode(answer, *past), queries
 
     def encode(self, inputs: Tensor) -> tuple[Tensor | None, tuple[Tensor, ...]]:
@@ -261,7 +269,8 @@ class MemoryScorer(Scorer):
         """Frames (n, colours, H, W) in [-1, 1], float32, and the queries."""
         if encoded.features is None:
             return self.network.decode(None, *encoded.past).float(), None
-        answer, queries = self.network.answer(encoded.features, self.memory.items)
+        temperature = self.config.temperature
+        answer, queries = self.network.answer(encoded.features, self.memory.items, temperature=temperature)
         return self.network.decode(answer.to(self.options.dtype), *encoded.past).float(), queries
 
     @torch.inference_mode()

@@ -117,7 +117,10 @@ def _one_frame(
     A branch of which some thresholds update the memory and some do not becomes two.
     """
     assert one.features is not None
-    answered = [scorer.network.answer(one.features, branch.memory.items) for branch in branches]
+    temperature = scorer.config.temperature
+    answered = [
+        scorer.network.answer(one.features, branch.memory.items, temperature=temperature) for branch in branches
+    ]
     answers, queries = torch.cat([answer for answer, _ in answered]), answered[0][1]
     past = [part.expand(len(branches), *part.shape[1:]) for part in one.past]
     expected = scorer.network.decode(answers.to(scorer.options.dtype), *past).float()

@@ -164,3 +164,24 @@ def test_the_moving_memory_divides_by_the_maximum_that_it_is_told():
         moving.observe(queries, 0.0)
         moved.append(moving.items)
     assert (moved[0] - moved[1]).abs().max() > 1e-3
+
+
+def test_a_low_temperature_reads_the_nearest_item_and_a_high_one_the_mean_of_all():
+    queries, items = torch.eye(3, 8), memory.initial_items(4, 8, torch.Generator().manual_seed(0), "normal")
+    nearest = items[(queries @ items.T).argmax(1)]
+    torch.testing.assert_close(memory.read(queries, items, temperature=1e-5), nearest)
+    torch.testing.assert_close(
+        memory.read(queries, items, temperature=1e4), items.mean(0).expand(3, 8), atol=1e-4, rtol=0
+    )
+    weights = torch.exp(queries @ items.T / 0.1)
+    torch.testing.assert_close(
+        memory.read(queries, items, temperature=0.1), weights / weights.sum(1, keepdim=True) @ items
+    )
+
+
+def test_normal_items_point_everywhere_and_uniform_ones_into_one_orthant():
+    generator = torch.Generator().manual_seed(0)
+    for drawn, cosine in (("uniform", 0.75), ("normal", 0.0)):
+        items = memory.initial_items(200, 64, generator, drawn)
+        torch.testing.assert_close(items.norm(dim=1), torch.ones(200))
+        assert (items @ items.T)[~torch.eye(200, dtype=bool)].mean() == pytest.approx(cosine, abs=0.02)
