@@ -56,7 +56,10 @@ def test_the_latest_version_of_each_system_counts_and_what_is_missing_is_said(ca
         conv3d_ae={"2026-01-15T00.00.00.000Z": HALF},
     )
     with caplog.at_level(logging.WARNING, logger="vad_pipeline"):
-        roc, gaps, table = compare_models(["lgn_net", "mnad_pred", "frame_pred"], "ped2_small", tables)
+        roc, gaps, whole = compare_models(["lgn_net", "mnad_pred", "frame_pred"], "ped2_small", tables)
+    table, cited = whole[whole["micro_auc"].notna()], whole[whole["micro_auc"].isna()].set_index("row")["published"]
+    assert cited["AMC (Nguyen et al., 2019) (lgn_net, Table I)"] == 96.2
+    assert not [row for row in cited.index if "pseudo_anomalies" in row], "the papers of what is shown alone"
     assert "mnad_pred" in caplog.text
     assert "lgn_net" not in caplog.text
     assert table["row"].tolist() == ["lgn_net", "frame_pred"]

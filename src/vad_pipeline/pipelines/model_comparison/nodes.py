@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vad_pipeline.evaluation.published import published_value
+from vad_pipeline.evaluation.published import published_results, published_value
 from vad_pipeline.report.model_comparison import compared, gap_figure, models_roc_figure
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,8 @@ def compare_models(
         stored: ``<system>/scored_frames.parquet/<version>``, or what begins so -> loads that table.
 
     Returns:
-        Two figures and a table row, micro_auc, gap, published (per cent), frames_scored.
+        Two figures and a table row, micro_auc, gap, published (per cent), frames_scored; below our systems what the
+        papers cite of others on the same data.
 
     Raises:
         ValueError: none of the systems has been evaluated.
@@ -55,4 +56,21 @@ def compare_models(
         }
         for system, model in models.items()
     ]
-    return models_roc_figure(models), gap_figure(models), pd.DataFrame(rows).astype({"published": "float64"})
+    table = pd.DataFrame([*rows, *_cited(present, dataset.removesuffix("_small"))]).astype({"published": "float64"})
+    return models_roc_figure(models), gap_figure(models), table
+
+
+def _cited(systems: list[str], dataset: str) -> list[dict[str, Any]]:
+    """What the tables of these systems' papers print of other methods on the data set, once each, the best first."""
+    results = published_results(dataset=dataset)
+    plain = (results["metric"] == "micro_auc") & (results["condition"] == "") & (results["trained_on"] == "")
+    papers = results.loc[results["ours"].isin(systems), "paper"].unique()
+    others = (
+        results[plain & (results["ours"] == "") & results["paper"].isin(papers)]
+        .drop_duplicates(["row", "value"])
+        .sort_values("value")
+    )
+    return [
+        {"row": f"{line.row} ({line.paper}, {line.table})", "published": line.value}
+        for line in others.iloc[::-1].itertuples()
+    ]
