@@ -4,11 +4,11 @@
 
 Each model of the registry, untrained and gray, scores one clip by our path (its scorer: rows and windows in batches,
 batch norm folded, channels-last), also in bfloat16, and plainly: window by window, eager, float32, each window whole,
-through the same weights. A model without a plain way declared below is run by its own scorer on each window as a clip of its own,
-and marked. Bars: at least 1.15 times for LGN-Net and its recurrent variants with raw terms equal within 1e-4 (gamma =
-0), 1.8 times in bfloat16 for all on a processor that has it; the sweep of lambda over
-11 values of Ped2's stored terms under 2 seconds; that of gamma over 10 values at most twice one scoring. Its thresholds
-are spread over the clip's own regular scores, so that soon each has a memory of its own: the worst case.
+through the same weights. A model without a plain way declared below is run by its own scorer on each window as a clip
+of its own, and marked. Bars: at least 1.15 times for LGN-Net and its recurrent variants with raw terms equal within
+1e-4 (gamma = 0), 1.8 times in bfloat16 for all on a processor that has it; the sweep of lambda over 11 values of Ped2's
+stored terms under 2 seconds; that of gamma over 10 values at most twice one scoring. Its thresholds are spread over the
+clip's own regular scores, so that soon each has a memory of its own: the worst case.
 """
 
 import argparse
