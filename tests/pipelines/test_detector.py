@@ -102,9 +102,11 @@ def test_an_experiment_runs_its_rows_once_and_shares_trainings(project, monkeypa
     fit = lightning.Trainer.fit
     monkeypatch.setattr("lightning.Trainer.fit", lambda self, *a, **k: (trainings.append(1), fit(self, *a, **k))[1])
     project.run("lgn_net_ablation", params=params)
-    assert len(trainings) == 7, "five networks, attached reading, the other update; the rest differs in scoring alone"
+    assert len(trainings) == 8, (
+        "five networks, attached reading, the other update, tempered; the rest differs in scoring alone"
+    )
     table = project.load("lgn_net_ablation.table", params=params)
-    assert len(table) == 10 + 3
+    assert len(table) == 11 + 3
     rows = table.set_index("row")["micro_auc"]
     assert rows.notna().all()
     assert rows["PSNR alone (lambda = 1, Fig. 10)"] != rows["memory distance alone (lambda = 0, Fig. 10)"]
@@ -113,7 +115,7 @@ def test_an_experiment_runs_its_rows_once_and_shares_trainings(project, monkeypa
     drawn = {path.name for path in (project.data_root / "08_reporting/scenes/lgn_net_ablation").iterdir()}
     assert drawn == {"table.parquet", "roc.png", "gap.png"}
     project.run("lgn_net_ablation", params=params)
-    assert len(trainings) == 7, "finished rows are skipped"
+    assert len(trainings) == 8, "finished rows are skipped"
 
 
 def test_every_node_has_a_name_and_every_model_a_namespace_of_its_own():
