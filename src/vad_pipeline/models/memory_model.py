@@ -253,13 +253,14 @@ class MemoryScorer(Scorer):
         return terms, maps
 
     def measure(
-        self, expected: Tensor, targets: Tensor, queries: Tensor | None, items: Tensor
+        self, expected: Tensor, targets: Tensor, queries: Tensor | None = None, items: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Terms (n,) and maps of frames (n, colours, H, W), given the queries and the items that answered them."""
+        """Terms (n,) and maps of frames (n, colours, H, W), given the queries and the items that answered them; without
+        these the distance is 0."""
         error = (expected - targets).square() / 4  # in [0, 1]: images are in [-1, 1]
         psnr = -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
-        distance = torch.zeros_like(psnr)  # without a memory
-        if queries is not None:
+        distance = torch.zeros_like(psnr)
+        if queries is not None and items is not None:
             distance = memory.nearest_distance(queries, items, self.config.distance).view(len(error), -1).mean(1)
         maps, regular = error_map(error), memory.regular_score(error)
         terms = {"psnr": psnr, "memory_distance": distance, "regular_score": regular}

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as typed
 from torch import Tensor
 
 from vad_pipeline.fitting.devices import torch_threads
-from vad_pipeline.models.layers.memory import MovingMemory
+from vad_pipeline.models.layers.memory import MovingMemory, nearest_distance
 from vad_pipeline.models.lgn_net import LGNNet
 from vad_pipeline.models.memory_model import Encoded, MemoryScorer
 from vad_pipeline.scoring.score import Scoring
@@ -124,9 +124,11 @@ def _one_frame(
     answers, queries = torch.cat([answer for answer, _ in answered]), answered[0][1]
     past = [part.expand(len(branches), *part.shape[1:]) for part in one.past]
     expected = scorer.network.decode(answers.to(scorer.options.dtype), *past).float()
+    measured, _ = scorer.measure(expected, one.targets.expand_as(expected))
     after = []
     for k, branch in enumerate(branches):
-        values, _ = scorer.measure(expected[k : k + 1], one.targets, queries, branch.memory.items)
+        distance = nearest_distance(queries, branch.memory.items, scorer.config.distance).mean()
+        values = {name: term[k : k + 1] for name, term in measured.items()} | {"memory_distance": distance[None]}
         for gamma in branch.gammas:
             terms[gamma].append(values)
         regular = float(values["regular_score"])
