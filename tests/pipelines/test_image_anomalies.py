@@ -9,6 +9,7 @@ from tests.pipelines.conftest import TINY_SCENES
 from vad_pipeline.experiments.image_anomalies import CLASSES, ROWS
 from vad_pipeline.pipelines.image_anomalies import create_pipeline, nodes
 from vad_pipeline.report.reconstructions import examples_of
+from vad_pipeline.sources.extraction import FrameExtraction
 
 TINY_IMAGES = {
     "image_anomalies": {
@@ -46,10 +47,16 @@ def test_a_class_of_the_bundled_digits_with_each_mode(shared_project):
     with shared_project.session(params=TINY_IMAGES) as session:
         budget = session.load_context().params["image_anomalies"]["budget"]
     found = [of_class] * len(CLASSES) + [shown] * len(CLASSES)
-    pairs, spread, html = nodes.report_classes(table, "digits", budget_of(budget), images, *found)
+    pairs, spread, html = nodes.report_classes(
+        table, "scenes", FrameExtraction("digits"), budget_of(budget), images, *found
+    )
     assert len(pairs.axes) > len(CLASSES)
     assert len(spread.axes) == len(CLASSES)
     assert "ALPS, clean error" in html
+    assert "digits, in the data of scenes" in html
+    assert html.split('class="headline"')[1].split("</td>")[0].endswith("ALPS"), (
+        "the method stands out, not its baseline"
+    )
 
 
 def budget_of(section):
