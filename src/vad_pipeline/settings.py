@@ -6,6 +6,7 @@ from omegaconf.resolvers import oc
 
 from vad_pipeline.config_loader import LocalLastConfigLoader
 from vad_pipeline.hooks import MlflowTracking
+from vad_pipeline.pipelines.missing_inputs import MissingInputs
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -24,4 +25,4 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {"oc.env": oc.env, "absolute": absolute},
 }
 
-HOOKS = (MlflowTracking(),)
+HOOKS = (MlflowTracking(), MissingInputs())

@@ -1,12 +1,15 @@
 """Images of classes and ALPS, from raw data to metrics and report."""
 
+from graphlib import TopologicalSorter
+
 import pandas as pd
 import pytest
 
 from tests.pipelines.conftest import TINY_SCENES
 from vad_pipeline.experiments.image_anomalies import CLASSES, ROWS
-from vad_pipeline.pipelines.image_anomalies import nodes
+from vad_pipeline.pipelines.image_anomalies import create_pipeline, nodes
 from vad_pipeline.report.reconstructions import examples_of
+from vad_pipeline.sources.extraction import FrameExtraction
 
 TINY_IMAGES = {
     "image_anomalies": {
@@ -44,10 +47,16 @@ def test_a_class_of_the_bundled_digits_with_each_mode(shared_project):
     with shared_project.session(params=TINY_IMAGES) as session:
         budget = session.load_context().params["image_anomalies"]["budget"]
     found = [of_class] * len(CLASSES) + [shown] * len(CLASSES)
-    pairs, spread, html = nodes.report_classes(table, "digits", budget_of(budget), images, *found)
+    pairs, spread, html = nodes.report_classes(
+        table, "scenes", FrameExtraction("digits"), budget_of(budget), images, *found
+    )
     assert len(pairs.axes) > len(CLASSES)
     assert len(spread.axes) == len(CLASSES)
     assert "ALPS, clean error" in html
+    assert "digits, in the data of scenes" in html
+    assert html.split('class="headline"')[1].split("</td>")[0].endswith("ALPS"), (
+        "the method stands out, not its baseline"
+    )
 
 
 def budget_of(section):
@@ -70,3 +79,23 @@ def test_alps_on_patches_of_the_scenes(shared_project):
     report = next(shared_project.data_root.glob("08_reporting/scenes/alps/report.html/*/report.html")).read_text()
     assert "normal and abnormal frames" in report
     assert "motion threshold" in report
+
+
+def test_the_layers_of_kedro_viz_have_an_order(project):
+    """kedro-viz shows none at all where one layer feeds another that feeds it."""
+    pipeline = create_pipeline()
+    with project.session() as session:
+        catalog = session.load_context().catalog
+        layers = {
+            name: (getattr(catalog.get(name), "metadata", None) or {}).get("kedro-viz", {}).get("layer")
+            for name in pipeline.datasets()
+            if not name.startswith("params:")
+        }
+    assert layers["image_anomalies.report"] == "reporting"
+    order = TopologicalSorter()
+    for node in pipeline.nodes:
+        for read in filter(layers.get, node.inputs):
+            for made in filter(layers.get, node.outputs):
+                if layers[read] != layers[made]:
+                    order.add(layers[made], layers[read])
+    assert list(order.static_order())[-1] == "reporting"

@@ -118,6 +118,14 @@ def test_the_report_escapes_names_and_prints_per_cent():
     assert "–" in html
 
 
+@pytest.mark.parametrize(("headline", "shown"), [(None, "a"), ("b", "b")])
+def test_one_row_of_the_report_stands_out_the_first_where_none_is_named(headline, shown):
+    table = pd.DataFrame({"micro AUC": [0.5, 0.6]}, index=["a", "b"])
+    html = render_report("t", {}, "", table, {}, headline=headline)
+    assert html.count('class="headline"') == 1
+    assert f'<tr class="headline"><td>{shown}</td>' in html
+
+
 def test_a_contact_sheet_shows_frames_masks_and_flow():
     clips = {
         "train/01": np.zeros((9, 12, 16, 1), np.uint8),

@@ -17,6 +17,7 @@ def render_report(
     table: pd.DataFrame,
     figures: Mapping[str, tuple[str, Figure]],
     published: pd.DataFrame | None = None,
+    headline: str | None = None,
 ) -> str:
     """The report; images lie inside, nothing is fetched.
 
@@ -27,6 +28,7 @@ def render_report(
         table: a row each for what is compared; the index names the row, fractions become per cent, text stays.
         figures: heading -> (caption, figure).
         published: columns paper, table, row, dataset, value, note; None or empty where there is nothing to compare.
+        headline: row of the table that stands out; None is the first.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("vad_pipeline.report", "."), autoescape=True)
     return environment.get_template("report.html").render(
@@ -34,6 +36,7 @@ def render_report(
         facts=facts,
         caption=caption,
         columns=list(table.columns),
+        headline=headline or (str(table.index[0]) if len(table) else None),
         rows=[
             (str(name), [_cell(value) for value in row]) for name, row in zip(table.index, table.values, strict=True)
         ],

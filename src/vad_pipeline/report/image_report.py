@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vad_pipeline.experiments.experiments import Budget
+from vad_pipeline.experiments.image_anomalies import MODES
 from vad_pipeline.report.figures import ABNORMAL, NORMAL
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.reconstructions import Example, reconstructions_figure
@@ -21,6 +22,7 @@ QUANTILE = 0.995  # of the scores, where the distributions' axis ends
 
 def draw_image_report(
     dataset: str,
+    source: str,
     table: pd.DataFrame,
     budget: Budget,
     labelled: Mapping[str, pd.DataFrame],
@@ -30,6 +32,7 @@ def draw_image_report(
 
     Args:
         dataset: its name.
+        source: what the images were read from.
         table: of ``experiments.image_anomalies.image_table``, per cent.
         budget: of every row.
         labelled: normal class -> columns perturbed_error, label of the first seed.
@@ -39,8 +42,9 @@ def draw_image_report(
     spread = distributions_figure({f"{c} normal": part for c, part in labelled.items()}, "perturbed_error")
     training = budget.training
     html = render_report(
-        title=f"image_anomalies on {dataset}",
+        title="image_anomalies",
         facts={
+            "images": f"{source}, in the data of {dataset}",
             "epochs": str(training.epochs),
             "batch and learning rate": f"{training.batch_size}, {training.learning_rate}",
             "seeds": ", ".join(map(str, budget.seeds)),
@@ -48,6 +52,7 @@ def draw_image_report(
         },
         caption=CAPTION,
         table=table.set_index("row") / 100,
+        headline=MODES["alps"],
         figures={
             "Reconstructions": (
                 "Every line has another normal class: images above, what ALPS makes of them from their perturbed "

@@ -25,6 +25,7 @@ from vad_pipeline.report.image_report import draw_image_report
 from vad_pipeline.report.reconstructions import draw_examples, examples_of, examples_table
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.scoring.trivial_baselines import trivial_scores
+from vad_pipeline.sources.extraction import FrameExtraction
 from vad_pipeline.tracking import live_curves
 
 
@@ -87,13 +88,19 @@ def tabulate_classes(
 
 
 def report_classes(
-    table: pd.DataFrame, dataset: str, budget: Budget, images: Clips, *found: pd.DataFrame
+    table: pd.DataFrame,
+    dataset: str,
+    source: FrameExtraction,
+    budget: Budget,
+    images: Clips,
+    *found: pd.DataFrame,
 ) -> tuple[Figure, Figure, str]:
     """Reconstructions and distributions of scores of every class, and the report that holds them.
 
     Args:
         table: of ``image_table``.
         dataset: its name.
+        source: where the images come from.
         budget: of every row.
         images: of all classes.
         found: of ALPS' rows, scores and then examples, a table each for every class.
@@ -104,4 +111,4 @@ def report_classes(
         c: part[part["seed"] == budget.seeds[0]].merge(labels_of(images, c), on=["clip", "frame"])
         for c, part in scores.items()
     }
-    return draw_image_report(dataset, table, budget, labelled, examples)
+    return draw_image_report(dataset, source.source, table, budget, labelled, examples)

@@ -30,7 +30,14 @@ def create_pipeline() -> Pipeline:
         ),
         Node(
             nodes.report_classes,
-            [f"{NAME}.table", "params:dataset", f"params:{NAME}.budget", f"{NAME}.frames", *found],
+            [
+                f"{NAME}.table",
+                "params:dataset",
+                f"params:{NAME}.images",
+                f"params:{NAME}.budget",
+                f"{NAME}.frames",
+                *found,
+            ],
             [f"{NAME}.reconstructions_figure", f"{NAME}.distributions_figure", f"{NAME}.report"],
             name="report_classes",
         ),
