@@ -55,7 +55,7 @@ def test_one_class_trains_and_all_others_are_abnormal(store_clips):
 
 
 def test_a_class_without_training_images_is_named(store_clips):
-    with pytest.raises(ValueError, match="no training images of class 7; the data have 0, 1, 2"):
+    with pytest.raises(ValueError, match="no training images of class 7, only of 0, 1, 2"):
         images_of(images(store_clips), "7")
 
 

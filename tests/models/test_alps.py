@@ -249,6 +249,14 @@ def test_only_patches_that_move_are_trained_on(tmp_path, store_clips):
     assert len(fewer) == 10
 
 
+def test_every_third_frame_is_every_third_however_the_clip_is_read(store_clips):
+    clips = store_clips({"train/1": np.random.default_rng(0).integers(0, 256, (200, 16, 24, 1)).astype(np.uint8)})
+    items = model(PATCHES, motion_threshold=0.0).dataset({"frames": clips}, 3, 0, None)
+    array = clips["train/1"].array()
+    assert len(items) == 6 * len(range(1, 200, 3))
+    assert torch.equal(items.items[6 * 30], torch.from_numpy(array[1 + 3 * 30, :8, :8]))
+
+
 def test_bad_frames_are_refused_with_a_remedy(store_clips):
     still = store_clips({"train/1": np.zeros((6, 16, 24, 1), np.uint8)})
     with pytest.raises(TrainingError, match="nothing moves"):

@@ -399,7 +399,10 @@ class ALPSScorer(Scorer):
 
     @torch.inference_mode()
     def predict(self, arrays: Arrays, position: int) -> np.ndarray:
-        """The image, or the moving patches in their frame, reconstructed from the perturbed latent vector."""
+        """The image, or the moving patches in their frame, reconstructed from the perturbed latent vector.
+
+        Noise is that of a clip's first frame.
+        """
         rows = torch.from_numpy(np.array(arrays["frames"])).to(self.options.device)
         height, width = rows.shape[1:3]
         if self.config.patch is None:
@@ -481,7 +484,8 @@ def _with_motion(frames: Clips, stride: int, grid: PatchGrid) -> Iterator[tuple[
         array = clip.array()
         for first in range(1, len(clip), CHUNK):
             rows = torch.from_numpy(np.array(array[first - 1 : first + CHUNK]))
-            yield rows[1::stride], patch_motion(rows[1:], rows[:-1], grid)[::stride]
+            next_one = (1 - first) % stride  # counted over the whole clip, not from where a reading begins
+            yield rows[1 + next_one :: stride], patch_motion(rows[1:], rows[:-1], grid)[next_one::stride]
 
 
 def _channels(width: float) -> tuple[int, int, int]:
