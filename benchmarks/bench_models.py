@@ -62,7 +62,8 @@ def with_memory(model: Any, window: Arrays) -> dict[str, float]:
 
 def alps(model: Any, window: Arrays) -> dict[str, float]:
     before, now = torch.from_numpy(window["frames"])
-    grid = PatchGrid.of(*now.shape[:2], model.config.patch)
+    height, width = now.shape[:2]
+    grid = PatchGrid.of(height, width, model.config.patch)
     moving = patch_motion(now[None], before[None], grid) > float(model.motion_threshold)
     images = network_input(grid.unfold(now[None])[moving], model.config)
     latent = model.encoder(images)

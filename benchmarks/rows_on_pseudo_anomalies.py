@@ -10,6 +10,7 @@ term and of the fused score, and how many items of a memory the held-out queries
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from vad_pipeline.evaluation.normality import anomaly_score
 from vad_pipeline.experiments.experiments import EXPERIMENTS, Budget, with_overrides
 from vad_pipeline.models.build import build
 from vad_pipeline.models.contract import Model
+from vad_pipeline.models.memory_model import MemoryModel
 from vad_pipeline.models.scorer import ScoringOptions
 from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, model_class
@@ -61,13 +63,14 @@ def scored(model: Model, clips: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 def items_used(model: Model, clips: Mapping[str, np.ndarray]) -> str:
     """How many items are the nearest of at least a hundredth of the held-out queries."""
-    if not hasattr(model, "items"):
+    if not isinstance(model, MemoryModel):
         return ""
     used = torch.zeros(len(model.items))
     with torch.inference_mode():
         for frames in clips.values():
             window = torch.from_numpy(np.array(frames[: model.window(model.config).length])).movedim(-1, -3)
-            features, _ = model.encode((window.float() / 127.5 - 1)[None, : model.inputs])
+            features, _past = model.encode((window.float() / 127.5 - 1)[None, : model.inputs])
+            assert features is not None
             queries = torch.nn.functional.normalize(features.movedim(1, -1).flatten(0, 2), dim=1)
             used += torch.bincount((queries @ model.items.T).argmax(1), minlength=len(used))
     return f", items used {int((used > used.sum() / 100).sum())} of {len(used)}"
@@ -78,12 +81,12 @@ def main() -> None:
     bootstrap_project(PROJECT)
     experiment = EXPERIMENTS[name]
     with KedroSession.create(project_path=PROJECT, env=environment) as session:
-        context = session.load_context()
+        context = session.load_context()  # type: ignore[attr-defined]
         folder = context.catalog.load(f"{name}.working_directory")
         for row in (experiment.row(r) for r in rows):
             model_name = SYSTEMS[row.system].parts[ONLY].model
             given = context.params[row.system]
-            config = TypeAdapter(model_class(model_name).config_class).validate_python(given["model"])
+            config: Any = TypeAdapter(model_class(model_name).config_class).validate_python(given["model"])
             size = row.size(TypeAdapter(FrameSize).validate_python(given["frames"]))
             budget = TypeAdapter(Budget).validate_python(context.params[name])
             frames = context.catalog.load(f"{experiment.namespace(row)}.frames")

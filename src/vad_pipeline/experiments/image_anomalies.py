@@ -77,7 +77,8 @@ def images_of(images: Clips, normal: str) -> Clips:
     if f"train/{normal}" not in images:
         present = ", ".join(clip.removeprefix("train/") for clip in images if clip.startswith("train/"))
         raise ValueError(
-            f"{NAME}: no training images of class {normal}, only of {present}; every class takes its turn, so the data need all ten"
+            f"{NAME}: no training images of class {normal}, only of {present}; every class takes its turn, so the data "
+            "need all ten"
         )
     return Clips({clip: images[clip] for clip in images if clip == f"train/{normal}" or clip.startswith("test/")})
 
