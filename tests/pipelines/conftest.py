@@ -28,10 +28,17 @@ def shared_project(tmp_path_factory: pytest.TempPathFactory) -> "Project":
 
 
 class Project:
-    """Runs pipelines and opens datasets of the project on one data root."""
+    """Runs pipelines and opens datasets of the project on one data root.
 
-    def __init__(self, data_root: Path):
-        self.data_root = data_root
+    Clips are computed in this process, because starting others takes longer than all that tests compute.
+
+    Args:
+        data_root: where data lie.
+        parallel: backend that computes clips.
+    """
+
+    def __init__(self, data_root: Path, parallel: str = "sequential"):
+        self.data_root, self.parallel = data_root, parallel
         bootstrap_project(PROJECT)
 
     @contextlib.contextmanager
@@ -39,6 +46,7 @@ class Project:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("VAD_DATA_ROOT", str(self.data_root))
             patch.setenv("VAD_TRACKING", "off")
+            patch.setenv("VAD_PARALLEL", self.parallel)
             with KedroSession.create(project_path=PROJECT, env=env, runtime_params=params or TINY_SCENES) as session:
                 yield session
 

@@ -15,6 +15,7 @@ def scenes(**changes):
 
 
 def test_the_built_in_scenes_become_frames_labels_masks_and_a_card(project):
+    project.parallel = "loky"  # as users have it
     project.run("frame_extraction")
     frames, masks, labels = project.load("frames"), project.load("masks"), project.load("labels")
     assert list(frames) == ["test/01", "test/02", "train/01", "train/02"]
