@@ -16,7 +16,7 @@ from vad_pipeline.models.build import build
 from vad_pipeline.report import figures
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.peaks import find_peaks
-from vad_pipeline.report.reconstructions import draw_examples, reconstructions_figure
+from vad_pipeline.report.reconstructions import LARGE, SHOWN, SHOWN_LARGE, draw_examples, reconstructions_figure
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.scoring.trivial_baselines import TRIVIAL_TERMS, trivial_metrics
 
@@ -85,7 +85,10 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
     chosen = found.scored[found.scored["clip"].isin(strongest)]
     peaks = find_peaks(chosen, found.frames, found.streams, found.maps, scorer, window, seen)
     side = model.shown_side(model.config)
-    examples = draw_examples(found.scored, found.streams, found.maps, scorer, window, seen, side) if scorer else []
+    each = SHOWN if (side or found.checkpoint.frames["width"]) <= LARGE else SHOWN_LARGE
+    examples = (
+        draw_examples(found.scored, found.streams, found.maps, scorer, window, seen, side, each) if scorer else []
+    )
     baselines = trivial_metrics(found.trivial, found.labels, split=found.split) if len(found.labels) else {}
     kinds = {
         name.removeprefix("micro_auc_kind_").replace("_", " ", 1): value

@@ -12,7 +12,9 @@ from vad_pipeline.clips.window import Stream, Window
 from vad_pipeline.models.scorer import Scorer
 from vad_pipeline.report.peaks import rows_seen
 
-SHOWN = 8  # examples of each kind
+SHOWN, SHOWN_LARGE = 8, 3  # examples of each kind; of pictures wider than LARGE pixels
+LARGE = 64
+HALF = 4.9  # inches that either kind takes
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def reconstructions_figure(groups: Mapping[str, Sequence[Example]]) -> Figure:
     """
     columns = max(1, *(max(_of(e, False), _of(e, True)) for e in groups.values())) if groups else 1
     lines = max(1, len(groups))
-    figure = Figure(figsize=(0.6 + 1.24 * columns, 0.35 + 1.3 * lines), layout="constrained")
+    shapes = [_mounted(examples[:1], columns).shape for examples in groups.values() if examples] or [(1, 1, 1)]
+    heights = [HALF * height / width + 0.12 for height, width, _ in shapes]
+    figure = Figure(figsize=(0.6 + 2 * HALF, 0.35 + sum(heights)), layout="constrained")
     axes = figure.subplots(lines, 2, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
