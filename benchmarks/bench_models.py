@@ -32,7 +32,6 @@ from vad_pipeline.evaluation.evaluate import fusion_sweep
 from vad_pipeline.models.alps import network_input
 from vad_pipeline.models.contract import Model
 from vad_pipeline.models.layers import memory
-from vad_pipeline.models.layers.all_query_memory import nearest_length
 from vad_pipeline.models.layers.patches import PatchGrid, patch_motion
 from vad_pipeline.models.layers.pixels import scale_frames
 from vad_pipeline.models.lgn_net import LGNNet
@@ -81,7 +80,7 @@ def two_streams(model: Any, window: Arrays) -> dict[str, float]:
     frames = scale_frames(torch.from_numpy(window["frames"])).contiguous()[None]
     flow = scale_flow(torch.from_numpy(window["flow"]), model.config.limit)[None]
     predicted, queries = model(frames[:, :-1], flow)
-    distance = float(nearest_length(queries, model.items).mean())
+    distance = float(memory.nearest_distance(queries, model.items, "l2").mean())
     return {"psnr": psnr(predicted, frames[:, -1]), "memory_distance": distance}
 
 

@@ -263,9 +263,9 @@ def test_a_training_step_moves_the_memory_after_the_loss(update):
 
 def test_the_decoder_reads_the_query_beside_the_answer_or_the_answer_alone():
     arrays = clip(5)
-    assert tiny().network.decoder[0].in_channels == 2 * 64
+    assert tiny().network.decoder[0].stages[0][0].in_channels == 2 * 64
     model = tiny(memory_output="replace")
-    assert model.network.decoder[0].in_channels == 64
+    assert model.network.decoder[0].stages[0][0].in_channels == 64
     model.items = memory.initial_items(10, 64).mean(0, keepdim=True).repeat(10, 1)  # one answer to every query
     flat = scores(model, arrays), scores(model, arrays | {"flow": clip(5, seed=1)["flow"]})
     np.testing.assert_allclose(flat[0]["psnr"], flat[1]["psnr"], rtol=1e-6)

@@ -35,7 +35,7 @@ from vad_pipeline.clips.window import Window
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.models.contract import Arrays, Model
-from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, psnr, worst_place
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
@@ -127,7 +127,7 @@ class Conv3dAE(Model):
 
     def scores(self, error: Tensor) -> dict[str, Tensor]:
         """The terms of frames (n,) whose squared errors are (n, channels, H, W) between images in [-1, 1]."""
-        return {"psnr": -10 * torch.log10((error / 4).flatten(1).mean(1).clamp_min(1e-10))}
+        return {"psnr": psnr(error / 4)}
 
     @staticmethod
     def window(config: Config) -> Window:

@@ -38,7 +38,7 @@ from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.flow.flownet import RGB_MEAN, FlowNet, at_frame_size
 from vad_pipeline.flow.flownet_checkpoint import EMBEDDED, load_flownet
 from vad_pipeline.models.contract import Arrays, Model
-from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, psnr, worst_place
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
@@ -275,9 +275,8 @@ class FramePredScorer(Scorer):
         return (predicted - frames[INPUTS : INPUTS + n]).square() / 4
 
     def score(self, encoded: Tensor, complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
-        psnr = -10 * torch.log10(encoded.flatten(1).mean(1).clamp_min(1e-10))
         maps = error_map(encoded)
-        return {"psnr": psnr, "worst_place": worst_place(maps)}, maps
+        return {"psnr": psnr(encoded), "worst_place": worst_place(maps)}, maps
 
     @torch.inference_mode()
     def predict(self, arrays: Arrays, position: int) -> np.ndarray:

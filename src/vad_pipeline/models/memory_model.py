@@ -20,7 +20,7 @@ from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.models.contract import Arrays, Model
 from vad_pipeline.models.layers import memory
-from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, psnr, worst_place
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
@@ -148,10 +148,7 @@ class MemoryModel(Model):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         losses, queries = self._losses(batch)
         if queries is not None:
-            queries = queries.detach()
-            if self.trainer.world_size > 1:  # every device moves its memory with the queries of all: they stay equal
-                queries = torch.cat(list(self.all_gather(queries)))
-            self.items = memory.updated_items(queries, self.items, self.config.update_max)
+            self.items = memory.updated_items(memory.gathered(queries, self), self.items, self.config.update_max)
         self.log_dict({f"train_{k}": v for k, v in losses.items()}, on_step=False, on_epoch=True, batch_size=1)
         return losses["loss"]
 
@@ -258,12 +255,11 @@ class MemoryScorer(Scorer):
         """Terms (n,) and maps of frames (n, colours, H, W), given the queries and the items that answered them; without
         these the distance is 0."""
         error = (expected - targets).square() / 4  # in [0, 1]: images are in [-1, 1]
-        psnr = -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
-        distance = torch.zeros_like(psnr)
+        distance = error.new_zeros(len(error))
         if queries is not None and items is not None:
             distance = memory.nearest_distance(queries, items, self.config.distance).view(len(error), -1).mean(1)
         maps, regular = error_map(error), memory.regular_score(error)
-        terms = {"psnr": psnr, "memory_distance": distance, "regular_score": regular}
+        terms = {"psnr": psnr(error), "memory_distance": distance, "regular_score": regular}
         return terms | {"worst_place": worst_place(maps)}, maps
 
     def _expected(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:

@@ -51,8 +51,9 @@ from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.flow.representation import LIMIT
 from vad_pipeline.models.contract import Arrays, Model
 from vad_pipeline.models.layers import all_query_memory, memory
-from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, worst_place
+from vad_pipeline.models.layers.error_maps import WORST_PLACE, error_map, psnr, worst_place
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
+from vad_pipeline.models.layers.mnad_autoencoder import Decoder, block, channels, conv, head
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
@@ -152,7 +153,7 @@ class MSTINetwork(nn.Module):
 
     def __init__(self, config: Config, colours: int):
         super().__init__()
-        c64, c128, c256, c512 = (max(1, round(c * config.width)) for c in (64, 128, 256, 512))
+        c64, c128, c256, c512 = channels(config.width)
         levels = (c64, c128, c256)
         self.appearance = _stream(INPUTS * colours, levels)
         self.motion = _stream(2 * FLOWS, levels) if config.variant != "A" else None
@@ -161,28 +162,18 @@ class MSTINetwork(nn.Module):
             self.connections = nn.ModuleList(Concatenation(c, c) for c in levels)
         elif config.variant in ("D", "E"):
             self.connections = nn.ModuleList(ASTFM(c) for c in levels)
-        self.last = nn.Sequential(nn.MaxPool2d(2), *_conv(c256, c512), nn.Conv2d(c512, c512, 3, padding=1))
+        self.last = nn.Sequential(nn.MaxPool2d(2), *conv(c256, c512), nn.Conv2d(c512, c512, 3, padding=1))
         self.joined = Concatenation(c512, c256) if config.variant == "B" else None
         self.concat = config.variant != "D" and config.memory_output == "concat"
-        self.decoder = nn.Sequential(
-            *_block(2 * c512 if self.concat else c512, c512),
-            *_up(c512, c256),
-            *_block(c256, c256),
-            *_up(c256, c128),
-            *_block(c128, c128),
-            *_up(c128, c64),
-            *_conv(c64, c64),
-            *_conv(c64, c64),
-            nn.Conv2d(c64, colours, 3, padding=1),
-            nn.Tanh(),
-        )
+        decoder = Decoder(2 * c512 if self.concat else c512, config.width)
+        self.decoder = nn.Sequential(decoder, head(decoder.channels, config.width, colours))
         self.memory_channels = c512
 
     def features(self, frames: Tensor, flow: Tensor | None) -> Tensor:
         """What the memory is asked: frames (B, 4 * colours, H, W) and flow (B, 6, H, W) to (B, 512, H/8, W/8)."""
         appearance, motion = frames, flow
-        for level, block in enumerate(self.appearance):
-            appearance = block(appearance)
+        for level, appears in enumerate(self.appearance):
+            appearance = appears(appearance)
             if self.motion is not None:
                 motion = self.motion[level](motion)
             if self.connections is not None:  # appearance alone is changed, motion goes on as it is
@@ -210,8 +201,7 @@ class MSTINetwork(nn.Module):
             return self.decoder(features), None
         queries = memory.as_queries(features)
         answer = memory.read(queries, items)
-        seen = torch.cat([queries, answer], dim=1) if self.concat else answer
-        seen = seen.view(len(features), *features.shape[2:], -1).movedim(-1, 1)  # (B, 1024 or 512, H/8, W/8)
+        seen = memory.as_features(torch.cat([queries, answer], dim=1) if self.concat else answer, features)
         return self.decoder(seen.to(features.dtype)), queries
 
 
@@ -271,11 +261,8 @@ class MSTINet(Model):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         losses, queries = self._losses(batch)
         if queries is not None and self.items is not None:
-            queries = queries.detach()
-            if self.trainer.world_size > 1:  # every device moves its memory with the queries of all, so they stay equal
-                queries = torch.cat(list(self.all_gather(queries)))
             moved = all_query_memory.items_moved_by_all if self.config.update == "msti" else memory.updated_items
-            self.items = moved(queries, self.items)
+            self.items = moved(memory.gathered(queries, self), self.items)
         self.log_dict({f"train_{k}": v for k, v in losses.items()}, on_step=False, on_epoch=True, batch_size=1)
         return losses["loss"]
 
@@ -340,12 +327,15 @@ class MSTIScorer(Scorer):
         errors = (predicted - frames[INPUTS : INPUTS + n]).square() / 4  # images are in [-1, 1]
         if queries is None or self.items is None:
             return Encoded(errors, errors.new_zeros(n))
-        return Encoded(errors, all_query_memory.nearest_length(queries, self.items).view(n, -1).mean(1))
+        return Encoded(errors, memory.nearest_distance(queries, self.items, "l2").view(n, -1).mean(1))
 
     def score(self, encoded: Encoded, complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
-        psnr = -10 * torch.log10(encoded.errors.flatten(1).mean(1).clamp_min(1e-10))
         maps = error_map(encoded.errors)
-        return {"psnr": psnr, "memory_distance": encoded.distances, "worst_place": worst_place(maps)}, maps
+        return {
+            "psnr": psnr(encoded.errors),
+            "memory_distance": encoded.distances,
+            "worst_place": worst_place(maps),
+        }, maps
 
     @torch.inference_mode()
     def predict(self, arrays: Arrays, position: int) -> np.ndarray:
@@ -369,23 +359,10 @@ def scale_flow(flow: Tensor, limit: float) -> Tensor:
     return (flow.float() / limit).clamp(-1, 1).movedim(-1, -3)
 
 
-def _stream(channels: int, levels: tuple[int, ...]) -> nn.ModuleList:
+def _stream(planes: int, levels: tuple[int, ...]) -> nn.ModuleList:
     """Blocks of a stream, one a level; all but the first halve the sides before."""
     blocks: list[nn.Module] = []
     for level in levels:
-        blocks.append(nn.Sequential(*([nn.MaxPool2d(2)] if blocks else []), *_block(channels, level)))
-        channels = level
+        blocks.append(nn.Sequential(*([nn.MaxPool2d(2)] if blocks else []), *block(planes, level)))
+        planes = level
     return nn.ModuleList(blocks)
-
-
-def _conv(i: int, o: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(inplace=True)
-
-
-def _block(i: int, o: int) -> tuple[nn.Module, ...]:
-    return *_conv(i, o), *_conv(o, o)
-
-
-def _up(i: int, o: int) -> tuple[nn.Module, ...]:
-    conv = nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1)
-    return conv, nn.BatchNorm2d(o), nn.ReLU(inplace=True)

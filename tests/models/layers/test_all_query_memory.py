@@ -83,18 +83,6 @@ def test_minimising_compactness_brings_what_is_read_nearer_to_the_query():
     assert (cosine() > before).all()
 
 
-def test_the_distance_is_the_length_to_the_nearest_item():
-    queries, items = unit(20, 8, seed=1), unit(4, 8, seed=2)
-    expected = [min(float((query - item).norm()) for item in items) for query in queries]
-    assert all_query_memory.nearest_length(queries, items).tolist() == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_float32_distance_of_near_twins_is_exact():
-    items = unit(2, 512, seed=1)
-    queries = items + 1e-6 * unit(2, 512, seed=3)
-    assert all_query_memory.nearest_length(queries, items).tolist() == pytest.approx([1e-6, 1e-6], rel=0.05)
-
-
 def test_everything_is_computed_in_float32_under_autocast():
     queries, items = unit(30, 8, seed=1), unit(4, 8, seed=2)
     for function in (

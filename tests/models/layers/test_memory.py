@@ -185,3 +185,15 @@ def test_normal_items_point_everywhere_and_uniform_ones_into_one_orthant():
         items = memory.initial_items(200, 64, generator, drawn)
         torch.testing.assert_close(items.norm(dim=1), torch.ones(200))
         assert (items @ items.T)[~torch.eye(200, dtype=bool)].mean() == pytest.approx(cosine, abs=0.02)
+
+
+def test_the_distance_is_the_length_to_the_nearest_item():
+    queries, items = unit(20, 8, seed=1), unit(4, 8, seed=2)
+    expected = [min(float((query - item).norm()) for item in items) for query in queries]
+    assert memory.nearest_distance(queries, items, "l2").tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_float32_distance_of_near_twins_is_exact():
+    items = unit(2, 512, seed=1)
+    queries = items + 1e-6 * unit(2, 512, seed=3)
+    assert memory.nearest_distance(queries, items, "l2").tolist() == pytest.approx([1e-6, 1e-6], rel=0.05)

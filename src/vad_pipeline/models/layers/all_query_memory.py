@@ -39,9 +39,3 @@ def dissimilarity(queries: Tensor, items: Tensor, tolerance: float) -> Tensor:
     """
     cosine = F.cosine_similarity(read(queries, items), queries, dim=1)
     return (1 - cosine - tolerance).clamp_min(0)
-
-
-def nearest_length(queries: Tensor, items: Tensor) -> Tensor:
-    """L2 distance of each query to its nearest item, (K,), from 0 to 2 (D of MSTI-Net Eq. 10)."""
-    nearest = items[(queries @ items.T).argmax(dim=1)]
-    return torch.linalg.vector_norm(queries - nearest, dim=1)

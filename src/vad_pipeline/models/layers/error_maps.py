@@ -1,5 +1,6 @@
-"""Error maps of frames, and how bad the worst place in them is."""
+"""What is made of the errors of frames: PSNR, error maps, and how bad the worst place in a map is."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,6 +15,11 @@ WORST_PLACE = Term(higher_is_anomalous=True, meaning=f"highest mean of {CELLS}x{
 def error_map(error: Tensor) -> Tensor:
     """Errors (n, C, H, W) averaged over channels and 4x4 pixels, (n, H/4, W/4)."""
     return F.avg_pool2d(error.mean(1, keepdim=True), 4)[:, 0]
+
+
+def psnr(error: Tensor) -> Tensor:
+    """Squared errors of images in [0, 1], (n, C, H, W), as PSNR in dB, (n,); at most 100 (spec 1.3)."""
+    return -10 * torch.log10(error.flatten(1).mean(1).clamp_min(1e-10))
 
 
 def worst_place(maps: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ also under autocast: the exponentials of nearly equal cosines need it.
 
 from typing import Literal
 
+import lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -100,6 +101,12 @@ def updated_items(queries: Tensor, items: Tensor, update_max: UpdateMax = "all")
     weights = torch.exp(own - largest[nearest])
     step = torch.zeros_like(items).index_add_(0, nearest, weights[:, None] * queries)
     return F.normalize(items + step, dim=1)
+
+
+def gathered(queries: Tensor, module: lightning.LightningModule) -> Tensor:
+    """The queries of all devices, without gradient: every device moves its memory with them, so that all stay equal."""
+    queries = queries.detach()
+    return torch.cat(list(module.all_gather(queries))) if module.trainer.world_size > 1 else queries
 
 
 def regular_score(error: Tensor) -> Tensor:
