@@ -2,13 +2,15 @@
 
 from torch import Tensor, nn
 
+from vad_pipeline.models.layers.recurrent_stack import RecurrentStack
 
-class ConvLSTM(nn.Module):
+
+class ConvLSTM(RecurrentStack):
     """Cells stacked in depth and unrolled in time, each with a memory of its own; used like ``SpatioTemporalLSTM``.
 
     LGN-Net's text says no more than that its variants have these cells. As in the ST-LSTM that they stand in for there
     is no bias and the forget gate gets +1; without the original's products of gates and cell states, whose weights
-    belong to one size of the frames. Convolutions of a state that is still zero are skipped.
+    belong to one size of the frames.
 
     Args:
         channels: of the inputs and of every state.
@@ -16,18 +18,7 @@ class ConvLSTM(nn.Module):
     """
 
     def __init__(self, channels: int, layers: int = 4):
-        super().__init__()
-        self.cells = nn.ModuleList(ConvLSTMCell(channels) for _ in range(layers))
-
-    def input_gates(self, x: Tensor) -> Tensor:
-        """The first cell's convolution of the inputs, (N, channels, h, w) -> (N, 4 * channels, h, w).
-
-        It depends on one frame alone: scoring computes it once per frame, not once per window.
-        """
-        return self._stack()[0].conv_x(x)
-
-    def _stack(self) -> list["ConvLSTMCell"]:
-        return list(self.cells)  # type: ignore[arg-type]  # ModuleList does not know what it holds
+        super().__init__(ConvLSTMCell(channels) for _ in range(layers))
 
     def forward(self, gates: Tensor) -> tuple[Tensor, Tensor]:
         """Unroll over time.
@@ -38,7 +29,7 @@ class ConvLSTM(nn.Module):
         Returns:
             The last cell's hidden state and cell state after the last frame, each (B, channels, h, w).
         """
-        stack = self._stack()
+        stack = self.stack
         hidden: list[Tensor | None] = [None] * len(stack)
         cell: list[Tensor | None] = [None] * len(stack)
         for x_gates in gates:

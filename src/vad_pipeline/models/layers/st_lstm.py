@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from vad_pipeline.models.layers.recurrent_stack import RecurrentStack
 
-class SpatioTemporalLSTM(nn.Module):
+
+class SpatioTemporalLSTM(RecurrentStack):
     """Cells stacked in depth and unrolled in time; a second memory runs zigzag through the stack (LGN-Net Eq. 1).
 
     No bias and no normalisation; both forget gates get +1, which Eq. 1 leaves out and PredRNN's code has (spec 4.2).
-    Convolutions of a state that is still zero are skipped: they would add nothing.
 
     Args:
         channels: of the inputs and of every state.
@@ -16,18 +17,7 @@ class SpatioTemporalLSTM(nn.Module):
     """
 
     def __init__(self, channels: int, layers: int = 4):
-        super().__init__()
-        self.cells = nn.ModuleList(SpatioTemporalLSTMCell(channels) for _ in range(layers))
-
-    def input_gates(self, x: Tensor) -> Tensor:
-        """The first cell's convolution of the inputs, (N, channels, h, w) -> (N, 7 * channels, h, w).
-
-        It depends on one frame alone: scoring computes it once per frame, not once per window.
-        """
-        return self._stack()[0].conv_x(x)
-
-    def _stack(self) -> list["SpatioTemporalLSTMCell"]:
-        return list(self.cells)  # type: ignore[arg-type]  # ModuleList does not know what it holds
+        super().__init__(SpatioTemporalLSTMCell(channels) for _ in range(layers))
 
     def forward(self, gates: Tensor) -> tuple[Tensor, Tensor]:
         """Unroll over time.
@@ -39,7 +29,7 @@ class SpatioTemporalLSTM(nn.Module):
         Returns:
             The last cell's hidden state and spatiotemporal memory after the last frame, each (B, channels, h, w).
         """
-        stack = self._stack()
+        stack = self.stack
         hidden: list[Tensor | None] = [None] * len(stack)
         cell: list[Tensor | None] = [None] * len(stack)
         memory: Tensor | None = None
