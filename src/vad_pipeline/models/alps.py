@@ -31,7 +31,7 @@ The paper gives the number of layers and little else. Settled here as spec 5 has
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -49,14 +49,22 @@ from vad_pipeline.fitting.devices import TrainingError
 from vad_pipeline.fitting.fit import Batch
 from vad_pipeline.fitting.resident import ResidentItems
 from vad_pipeline.models.contract import Arrays, Model
+from vad_pipeline.models.layers.error_maps import error_map
 from vad_pipeline.models.layers.fold_batch_norm import fold_batch_norm
-from vad_pipeline.models.layers.patches import PatchGrid, moving_threshold, patch_motion
-from vad_pipeline.models.layers.pixels import stored_frame
+from vad_pipeline.models.layers.patches import (
+    PatchGrid,
+    Pooling,
+    frames_with_motion,
+    moving_patches,
+    moving_threshold,
+    patch_motion,
+    pooled,
+)
+from vad_pipeline.models.layers.pixels import padded, stored_frame, unpadded
+from vad_pipeline.models.layers.small_images import SIDE, Decoder, Trunk
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
-SIDE = 32  # pixels of what the networks see
 NOISES = 4096  # vectors of noise that scoring takes in turn
-CHUNK = 64  # frames read at a time when patches are collected
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -92,52 +100,8 @@ class Config:
     patch: int | None = Field(default=30, ge=4)
     motion_threshold: float | None = Field(default=None, ge=0, le=1)
     most_patches: int = Field(default=200_000, ge=1)
-    frame_score: Literal["max", "mean", "top_k"] = "max"
+    frame_score: Pooling = "max"
     top: int = Field(default=5, ge=1)
-
-
-class Trunk(nn.Sequential):
-    """(B, colours, 32, 32) in [0, 1] to (B, latent): four convolutions and global average pooling.
-
-    Args:
-        colours: channels of an image.
-        width: multiplies the channels.
-        latent: length of the vector.
-        signed: without the last activation.
-    """
-
-    def __init__(self, colours: int, width: float, latent: int, signed: bool = False):
-        c32, c64, c128 = _channels(width)
-        super().__init__(
-            *_conv(colours, c32),
-            *_conv(c32, c64),
-            *_conv(c64, c128),
-            *_conv(c128, latent)[: 2 if signed else 3],
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
-
-
-class Decoder(nn.Module):
-    """(B, latent) to (B, colours, 32, 32) in [0, 1]: a dense layer and six transposed convolutions."""
-
-    def __init__(self, colours: int, width: float, latent: int):
-        super().__init__()
-        c32, c64, c128 = _channels(width)
-        self.dense = nn.Linear(latent, c128 * 4 * 4)
-        self.images = nn.Sequential(
-            *_up(c128, c128, 2),
-            *_up(c128, c64, 1),
-            *_up(c64, c64, 2),
-            *_up(c64, c32, 1),
-            *_up(c32, c32, 2),
-            nn.ConvTranspose2d(c32, colours, 3, padding=1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, latent: Tensor) -> Tensor:
-        square = self.dense(latent).unflatten(1, (-1, 4, 4))
-        return self.images(square.contiguous(memory_format=torch.channels_last))
 
 
 class ALPS(Model):
@@ -207,45 +171,49 @@ class ALPS(Model):
             TrainingError: images are larger than 32x32, frames smaller than a patch, or no patch moves.
         """
         frames = clips["frames"]
-        _check_size(frames, self.config.patch)
-        if self.config.patch is not None:
-            (height, width), grid = next(iter(frames.values())).shape[1:3], self._grid(frames)
+        grid = self._grid(frames)
+        if grid is not None:
+            height, width = next(iter(frames.values())).shape[1:3]
             self.left_out.copy_(torch.tensor([height % grid.size, width % grid.size]))
             if self.config.motion_threshold is None:
-                self.motion_threshold.fill_(self._learnt_threshold(frames))
-        return ResidentItems(self._items(frames, stride, seed))
+                motion = torch.cat([motion.flatten() for _, motion in frames_with_motion(frames, grid)])
+                if not bool((motion > 0).any()):
+                    raise TrainingError(
+                        "alps: nothing moves in the training frames, so there is no patch to learn from"
+                    )
+                self.motion_threshold.fill_(moving_threshold(motion.numpy()))
+        items = self._items(frames, stride, seed)
+        if not len(items):
+            raise TrainingError(
+                f"alps: no patch of the training frames moves by more than motion_threshold, "
+                f"{float(self.motion_threshold):.4f}; lower it or set it to null, which learns it"
+            )
+        return ResidentItems(items)
 
     def held_out_dataset(self, clips: Mapping[str, Clips], stride: int) -> Dataset:
-        return ResidentItems(self._items(clips["frames"], stride, 0, held_out=True))
+        return ResidentItems(self._items(clips["frames"], stride, seed=0))
 
-    def _learnt_threshold(self, frames: Clips) -> float:
-        motion = torch.cat([m.flatten() for _, m in _with_motion(frames, 1, self._grid(frames))]).numpy()
-        if not (motion > 0).any():
-            raise TrainingError("alps: nothing moves in the training frames, so there is no patch to learn from")
-        return moving_threshold(motion)
-
-    def _items(self, frames: Clips, stride: int, seed: int, held_out: bool = False) -> Tensor:
+    def _items(self, frames: Clips, stride: int, seed: int) -> Tensor:
         """Images (n, H, W, C), or moving patches (n, patch, patch, C), uint8."""
-        if self.config.patch is None:
-            return torch.from_numpy(np.concatenate([clip.array()[::stride] for clip in frames.values()]))
         grid = self._grid(frames)
-        threshold = float(self.motion_threshold)
-        kept = [grid.unfold(rows)[motion > threshold] for rows, motion in _with_motion(frames, stride, grid)]
-        patches = torch.cat(kept)
-        if not len(patches) and not held_out:
-            raise TrainingError(
-                f"alps: no patch of the training frames moves by more than motion_threshold, {threshold:.4f}; lower it "
-                "or set it to null, which learns it"
-            )
-        if len(patches) > self.config.most_patches:
-            drawn = np.random.default_rng(seed).permutation(len(patches))[: self.config.most_patches]
-            patches = patches[torch.from_numpy(np.sort(drawn))]
-        return patches
+        if grid is None:
+            return torch.from_numpy(np.concatenate([clip.array()[::stride] for clip in frames.values()]))
+        return moving_patches(frames, grid, float(self.motion_threshold), stride, self.config.most_patches, seed)
 
-    def _grid(self, frames: Clips) -> PatchGrid:
-        assert self.config.patch is not None
+    def _grid(self, frames: Clips) -> PatchGrid | None:
+        """Of the patches; None where whole images are looked at."""
         height, width = next(iter(frames.values())).shape[1:3]
-        return PatchGrid.of(height, width, self.config.patch)
+        if self.config.patch is None:
+            if max(height, width) > SIDE:
+                raise TrainingError(
+                    f"alps: images of {width}x{height}, whole images have at most {SIDE}x{SIDE} pixels; lower the size "
+                    "of its frames, or set patch to look at patches of video"
+                )
+            return None
+        try:
+            return PatchGrid.of(height, width, self.config.patch)
+        except ValueError as error:
+            raise TrainingError(f"alps: {error}") from error
 
     def delta(self, images: Tensor) -> Tensor:
         """The distorter's perturbation of images (B, colours, 32, 32), (B, latent), float32."""
@@ -338,49 +306,37 @@ class ALPSScorer(Scorer):
         if self.config.patch is None:
             images = network_input(frames[starts], self.config)
             clean, perturbed = self._reconstructed(images, numbers)
-            terms = _terms(_error(clean, images), _error(perturbed, images))
-            height, width = frames.shape[1:3]
-            squared = _unpadded((perturbed - images).square().mean(1, keepdim=True), height, width)
-            return terms, F.avg_pool2d(squared, 4)[:, 0]
+            squared = unpadded((perturbed - images).square(), *frames.shape[1:3])
+            return _terms(_error(clean, images), _error(perturbed, images)), error_map(squared)
         return self._frame_scores(frames[starts + 1], frames[starts], numbers)
 
     def score(self, encoded: tuple[dict[str, Tensor], Tensor], complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
         return encoded
 
-    def _frame_scores(self, frames: Tensor, before: Tensor, numbers: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Terms and maps of frames (n, H, W, C): the errors of moving patches, still ones have none."""
+    def _moving(self, frames: Tensor, before: Tensor, numbers: Tensor) -> tuple[PatchGrid, Tensor, Tensor, Tensor]:
+        """Of frames (n, H, W, C) the grid, which patches move (n, rows, columns), these as the networks see them (k, C,
+        32, 32), and their numbers over all patches of all frames of the clip (k,)."""
         assert self.config.patch is not None
         height, width = frames.shape[1:3]
         grid = PatchGrid.of(height, width, self.config.patch)
         moving = patch_motion(frames, before, grid) > self.threshold
+        every = numbers.to(frames.device)[:, None] * grid.count + torch.arange(grid.count, device=frames.device)
+        return grid, moving, network_input(grid.unfold(frames)[moving], self.config), every[moving.flatten(1)]
+
+    def _frame_scores(self, frames: Tensor, before: Tensor, numbers: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Terms and maps of frames (n, H, W, C): the errors of moving patches, still ones have none."""
+        grid, moving, images, of_patches = self._moving(frames, before, numbers)
         if not bool(moving.flatten(1).any(1).all()):
             warnings.warn("alps: a frame in which no patch moves scores 0", stacklevel=2)
-        images = network_input(grid.unfold(frames)[moving], self.config)
-        clean, perturbed = self._reconstructed(images, self._patch_numbers(moving, numbers))
+        clean, perturbed = self._reconstructed(images, of_patches)
         by_patch = {
             name: torch.zeros(moving.shape, device=frames.device).masked_scatter(moving, error)
             for name, error in _terms(_error(clean, images), _error(perturbed, images)).items()
         }
-        terms = {name: self._of_frame(errors, moving) for name, errors in by_patch.items()}
+        how, top = self.config.frame_score, self.config.top
+        terms = {name: pooled(errors, moving, how, top) for name, errors in by_patch.items()}
+        height, width = frames.shape[1:3]
         return terms, grid.spread(by_patch["perturbed_error"], height, width, 4)
-
-    def _of_frame(self, errors: Tensor, moving: Tensor) -> Tensor:
-        """(n,) of (n, rows, columns), whose entries are 0 where nothing moves."""
-        errors, count = errors.flatten(1), moving.flatten(1).sum(1)
-        if self.config.frame_score == "max":
-            return errors.amax(1)
-        if self.config.frame_score == "top_k":
-            highest = errors.topk(min(self.config.top, errors.shape[1])).values
-            return highest.sum(1) / count.clamp(1, self.config.top)
-        return errors.sum(1) / count.clamp_min(1)
-
-    @staticmethod
-    def _patch_numbers(moving: Tensor, numbers: Tensor) -> Tensor:
-        """Numbers (k,) of the moving patches, over all patches of all frames of the clip."""
-        count = moving[0].numel()
-        return (numbers.to(moving.device)[:, None] * count + torch.arange(count, device=moving.device))[
-            moving.flatten(1)
-        ]
 
     def _reconstructed(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Images (k, colours, 32, 32) from the clean and from the perturbed latent vector, float32."""
@@ -404,22 +360,18 @@ class ALPSScorer(Scorer):
         Noise is that of a clip's first frame.
         """
         rows = torch.from_numpy(np.array(arrays["frames"])).to(self.options.device)
-        height, width = rows.shape[1:3]
+        first = torch.zeros(1, dtype=torch.long)
         if self.config.patch is None:
-            _, perturbed = self._reconstructed(network_input(rows[:1], self.config), torch.zeros(1, dtype=torch.long))
-            return stored_frame(_unpadded(perturbed, height, width)[0] * 2 - 1)
-        grid = PatchGrid.of(height, width, self.config.patch)
-        moving = patch_motion(rows[1:], rows[:1], grid) > self.threshold
+            _, perturbed = self._reconstructed(network_input(rows[:1], self.config), first)
+            return stored_frame(unpadded(perturbed, *rows.shape[1:3])[0] * 2 - 1)
+        grid, moving, images, numbers = self._moving(rows[1:], rows[:1], first)
         patches = grid.unfold(rows[1:]).clone()
-        images = network_input(patches[moving], self.config)
-        _, perturbed = self._reconstructed(images, self._patch_numbers(moving, torch.zeros(1, dtype=torch.long)))
         if len(images):
-            small = F.interpolate(perturbed, size=self.config.patch, mode="bilinear")
+            small = F.interpolate(self._reconstructed(images, numbers)[1], size=grid.size, mode="bilinear")
             patches[moving] = (small * 255).round().clamp(0, 255).byte().movedim(1, -1)
-        shown = rows[1].clone()
-        inside = shown[grid.top : grid.top + grid.rows * grid.size, grid.left : grid.left + grid.columns * grid.size]
-        inside.copy_(grid.fold(patches)[0])
-        return shown.cpu().numpy()
+        shown = rows[1:].clone()
+        grid.inside(shown).copy_(grid.fold(patches))
+        return shown[0].cpu().numpy()
 
 
 def network_input(stored: Tensor, config: Config) -> Tensor:
@@ -428,13 +380,12 @@ def network_input(stored: Tensor, config: Config) -> Tensor:
     Patches are resized, whole images padded with zeros.
     """
     images = stored.movedim(-1, 1).float() / 255
-    height, width = images.shape[-2:]
-    if config.patch is not None:
-        none = images.new_zeros(0, images.shape[1], SIDE, SIDE)
-        seen = F.interpolate(images, size=SIDE, mode="bilinear") if len(images) else none
-    else:
-        top, left = (SIDE - height) // 2, (SIDE - width) // 2
-        seen = F.pad(images, (left, SIDE - width - left, top, SIDE - height - top))
+    if config.patch is None:
+        seen = padded(images, SIDE)
+    elif len(images):
+        seen = F.interpolate(images, size=SIDE, mode="bilinear")
+    else:  # which interpolation refuses
+        seen = images.new_zeros(0, images.shape[1], SIDE, SIDE)
     return seen.contiguous(memory_format=torch.channels_last)
 
 
@@ -456,47 +407,3 @@ def _terms(clean: Tensor, perturbed: Tensor) -> dict[str, Tensor]:
 def _error(reconstructed: Tensor, images: Tensor) -> Tensor:
     """Mean squared error of each image, (n,)."""
     return (reconstructed - images).square().flatten(1).mean(1)
-
-
-def _unpadded(images: Tensor, height: int, width: int) -> Tensor:
-    top, left = (SIDE - height) // 2, (SIDE - width) // 2
-    return images[..., top : top + height, left : left + width]
-
-
-def _check_size(frames: Clips, patch: int | None) -> None:
-    clip = next(iter(frames.values()))
-    height, width = clip.shape[1:3]
-    if patch is None and max(height, width) > SIDE:
-        raise TrainingError(
-            f"alps: images of {width}x{height}, whole images have at most {SIDE}x{SIDE} pixels; lower the size of its "
-            "frames, or set patch to look at patches of video"
-        )
-    if patch is not None:
-        try:
-            PatchGrid.of(height, width, patch)
-        except ValueError as error:
-            raise TrainingError(f"alps: {error}") from error
-
-
-def _with_motion(frames: Clips, stride: int, grid: PatchGrid) -> Iterator[tuple[Tensor, Tensor]]:
-    """Frames (n, H, W, C) but the first of each clip and the motion of their patches, a few at a time."""
-    for clip in frames.values():
-        array = clip.array()
-        for first in range(1, len(clip), CHUNK):
-            rows = torch.from_numpy(np.array(array[first - 1 : first + CHUNK]))
-            next_one = (1 - first) % stride  # counted over the whole clip, not from where a reading begins
-            yield rows[1 + next_one :: stride], patch_motion(rows[1:], rows[:-1], grid)[next_one::stride]
-
-
-def _channels(width: float) -> tuple[int, int, int]:
-    c32, c64, c128 = (max(1, round(c * width)) for c in (32, 64, 128))
-    return c32, c64, c128
-
-
-def _conv(i: int, o: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(i, o, 3, stride=2, padding=1), nn.BatchNorm2d(o), nn.LeakyReLU(0.2, inplace=True)
-
-
-def _up(i: int, o: int, stride: int) -> tuple[nn.Module, ...]:
-    conv = nn.ConvTranspose2d(i, o, 4 if stride == 2 else 3, stride=stride, padding=1)
-    return conv, nn.BatchNorm2d(o), nn.ReLU(inplace=True)

@@ -1,12 +1,19 @@
 """Frames as grids of square patches that do not overlap, and back (ALPS, spec 5.1)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from vad_pipeline.clips.clip import Clips
+
+Pooling = Literal["max", "mean", "top_k"]
+
+CHUNK = 64  # frames read at a time when patches are collected
 LEAST = 1e-4  # of motion: a fortieth of a gray level on average
 
 
@@ -49,12 +56,15 @@ class PatchGrid:
         """Patches of a frame."""
         return self.rows * self.columns
 
+    def inside(self, frames: Tensor) -> Tensor:
+        """The part of frames (n, H, W, C) that patches cover, a view (n, rows * size, columns * size, C)."""
+        height, width = self.rows * self.size, self.columns * self.size
+        return frames[:, self.top : self.top + height, self.left : self.left + width]
+
     def unfold(self, frames: Tensor) -> Tensor:
         """A view of frames (n, H, W, C) as patches (n, rows, columns, size, size, C); nothing is copied."""
-        height, width = self.rows * self.size, self.columns * self.size
-        inside = frames[:, self.top : self.top + height, self.left : self.left + width]
         # (n, rows, columns, C, size, size), strided
-        patches = inside.unfold(1, self.size, self.size).unfold(2, self.size, self.size)
+        patches = self.inside(frames).unfold(1, self.size, self.size).unfold(2, self.size, self.size)
         return patches.movedim(3, -1)
 
     def fold(self, patches: Tensor) -> Tensor:
@@ -114,3 +124,54 @@ def moving_threshold(motion: np.ndarray) -> float:
     levels = np.rint((logs - low) / (high - low) * 255).astype(np.uint8)
     level, _ = cv2.threshold(levels.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return float(np.exp(low + (level + 0.5) / 255 * (high - low)))
+
+
+def frames_with_motion(clips: Clips, grid: PatchGrid, stride: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Frames uint8 (n, H, W, C) but the first of each clip, and the motion of their patches (n, rows, columns), a few
+    at a time.
+
+    Args:
+        clips: of frames.
+        grid: of the patches.
+        stride: every how many frames of a clip.
+    """
+    for clip in clips.values():
+        array = clip.array()
+        for first in range(1, len(clip), CHUNK):
+            rows = torch.from_numpy(np.array(array[first - 1 : first + CHUNK]))
+            next_one = (1 - first) % stride  # counted over the whole clip, not from where a reading begins
+            yield rows[1 + next_one :: stride], patch_motion(rows[1:], rows[:-1], grid)[next_one::stride]
+
+
+def moving_patches(clips: Clips, grid: PatchGrid, threshold: float, stride: int, most: int, seed: int) -> Tensor:
+    """Patches uint8 (n, size, size, C) that move.
+
+    Args:
+        clips, grid, stride: as for ``frames_with_motion``.
+        threshold: of their motion.
+        most: of more, so many are drawn.
+        seed: of the draw.
+    """
+    moving = [grid.unfold(frames)[motion > threshold] for frames, motion in frames_with_motion(clips, grid, stride)]
+    patches = torch.cat(moving)
+    if len(patches) <= most:
+        return patches
+    drawn = np.random.default_rng(seed).permutation(len(patches))[:most]
+    return patches[torch.from_numpy(np.sort(drawn))]
+
+
+def pooled(errors: Tensor, moving: Tensor, how: Pooling, top: int) -> Tensor:
+    """Scores of frames (n,) from their patches'.
+
+    Args:
+        errors: (n, rows, columns), 0 where nothing moves.
+        moving: bool (n, rows, columns).
+        how: the highest, the mean of the moving ones, or of the ``top`` highest of them.
+        top: how many.
+    """
+    errors, count = errors.flatten(1), moving.flatten(1).sum(1)
+    if how == "max":
+        return errors.amax(1)
+    if how == "top_k":
+        return errors.topk(min(top, errors.shape[1])).values.sum(1) / count.clamp(1, top)
+    return errors.sum(1) / count.clamp_min(1)

@@ -30,6 +30,19 @@ def _rows(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(-1, pixels.shape[-1] * pixels.shape[-2])
 
 
+def padded(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images (n, C, H, W) in the middle of squares of zeros, (n, C, side, side)."""
+    height, width = images.shape[-2:]
+    top, left = (side - height) // 2, (side - width) // 2
+    return torch.nn.functional.pad(images, (left, side - width - left, top, side - height - top))
+
+
+def unpadded(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The inverse of ``padded``."""
+    top, left = ((side - size) // 2 for side, size in zip(images.shape[-2:], (height, width), strict=True))
+    return images[..., top : top + height, left : left + width]
+
+
 def stored_frame(image: torch.Tensor) -> np.ndarray:
     """An image (C, H, W) in [-1, 1] as frames are stored, uint8 (H, W, C): the inverse of ``scale_frames``.
 
