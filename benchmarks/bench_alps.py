@@ -34,6 +34,7 @@ def walkers(n: int) -> np.ndarray:
 @torch.inference_mode()
 def loop(model: ALPS, frames: np.ndarray, threshold: float, into: dict[str, np.ndarray]) -> None:
     """One patch after the other."""
+    assert model.distorter is not None
     scores, count = [], 0
     for t in range(1, len(frames)):
         highest = 0.0
@@ -43,7 +44,7 @@ def loop(model: ALPS, frames: np.ndarray, threshold: float, into: dict[str, np.n
                 if np.abs(now.astype(float) - before).mean() / 255 > threshold:
                     image = network_input(torch.from_numpy(now[None].copy()), model.config)
                     latent = model.encoder(image)
-                    clean, perturbed = model.decoder(latent), model.decoder(latent + model.delta(image))
+                    clean, perturbed = model.decoder(latent), model.decoder(latent + model.distorter(image))
                     errors = float((clean - image).square().mean()), float((perturbed - image).square().mean())
                     highest, count = max(highest, errors[1]), count + 1
         scores.append(highest)

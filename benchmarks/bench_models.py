@@ -66,7 +66,7 @@ def alps(model: Any, window: Arrays) -> dict[str, float]:
     moving = patch_motion(now[None], before[None], grid) > float(model.motion_threshold)
     images = network_input(grid.unfold(now[None])[moving], model.config)
     latent = model.encoder(images)
-    clean, perturbed = model.decoder(latent), model.decoder(latent + model.delta(images))
+    clean, perturbed = model.decoder(latent), model.decoder(latent + model.distorter(images))
     errors = {"clean_error": clean, "perturbed_error": perturbed}
     return {name: float((made - images).square().flatten(1).mean(1).max()) for name, made in errors.items()}
 

@@ -61,7 +61,7 @@ from vad_pipeline.models.layers.patches import (
     pooled,
 )
 from vad_pipeline.models.layers.pixels import padded, stored_frame, unpadded
-from vad_pipeline.models.layers.small_images import SIDE, Decoder, Trunk
+from vad_pipeline.models.layers.small_images import SIDE, Decoder, Distorter, Trunk
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
 NOISES = 4096  # vectors of noise that scoring takes in turn
@@ -135,7 +135,8 @@ class ALPS(Model):
         self.automatic_optimization = False
         self.encoder = Trunk(colours, config.width, config.latent)
         self.decoder = Decoder(colours, config.width, config.latent)
-        self.distorter = Trunk(colours, config.width, config.latent, signed=True) if config.mode == "alps" else None
+        own = config.mode == "alps"
+        self.distorter = Distorter(colours, config.width, config.latent, config.bound) if own else None
         self.to(memory_format=torch.channels_last)
         self.register_buffer("motion_threshold", torch.tensor(config.motion_threshold or 0.0))
         self.register_buffer("perturbation", torch.tensor(0.0))
@@ -154,11 +155,11 @@ class ALPS(Model):
         """The mean absolute perturbation of training's last epoch, the motion that a patch needs, and how many rows and
         columns of pixels lie beside the patches."""
         found = {} if self.config.mode == "vanilla" else {"perturbation": float(self.perturbation)}
-        if self.config.patch is None:
-            return found
-        rows, columns = self.left_out.tolist()
-        found |= {"motion_threshold": float(self.motion_threshold)}
-        return found | {"rows_left_out": float(rows), "columns_left_out": float(columns)}
+        if self.config.patch is not None:
+            rows, columns = map(float, self.left_out)
+            found |= {"motion_threshold": float(self.motion_threshold)}
+            found |= {"rows_left_out": rows, "columns_left_out": columns}
+        return found
 
     @staticmethod
     def shown_side(config: Config) -> int | None:
@@ -215,11 +216,6 @@ class ALPS(Model):
         except ValueError as error:
             raise TrainingError(f"alps: {error}") from error
 
-    def delta(self, images: Tensor) -> Tensor:
-        """The distorter's perturbation of images (B, colours, 32, 32), (B, latent), float32."""
-        assert self.distorter is not None
-        return bounded(self.distorter(images), self.config.bound)
-
     def training_step(self, batch: Batch, _: int) -> None:
         images = network_input(batch["frames"], self.config)
         autoencoder = [*self.encoder.parameters(), *self.decoder.parameters()]
@@ -258,10 +254,10 @@ class ALPS(Model):
         if self.config.mode == "vanilla":
             clean = F.mse_loss(self.decoder(latent).float(), images)
             return {"clean_error": clean, "perturbed_error": clean, "perturbation": torch.zeros(())}
-        if self.config.mode == "noise":
-            delta = torch.randn_like(latent) * noise_deviation(self.config)
+        if self.distorter is not None:
+            delta = self.distorter(images)
         else:
-            delta = self.delta(images)
+            delta = torch.randn_like(latent) * noise_deviation(self.config)
         clean, perturbed = self.decoder(torch.cat([latent, latent + delta])).float().chunk(2)
         return {
             "clean_error": F.mse_loss(clean, images),
@@ -307,7 +303,7 @@ class ALPSScorer(Scorer):
             images = network_input(frames[starts], self.config)
             clean, perturbed = self._reconstructed(images, numbers)
             squared = unpadded((perturbed - images).square(), *frames.shape[1:3])
-            return _terms(_error(clean, images), _error(perturbed, images)), error_map(squared)
+            return _terms(clean, perturbed, images), error_map(squared)
         return self._frame_scores(frames[starts + 1], frames[starts], numbers)
 
     def score(self, encoded: tuple[dict[str, Tensor], Tensor], complete: Complete) -> tuple[dict[str, Tensor], Tensor]:
@@ -331,7 +327,7 @@ class ALPSScorer(Scorer):
         clean, perturbed = self._reconstructed(images, of_patches)
         by_patch = {
             name: torch.zeros(moving.shape, device=frames.device).masked_scatter(moving, error)
-            for name, error in _terms(_error(clean, images), _error(perturbed, images)).items()
+            for name, error in _terms(clean, perturbed, images).items()
         }
         how, top = self.config.frame_score, self.config.top
         terms = {name: pooled(errors, moving, how, top) for name, errors in by_patch.items()}
@@ -348,7 +344,7 @@ class ALPSScorer(Scorer):
         if self.config.mode == "vanilla":
             return clean, clean
         if self.distorter is not None:
-            delta = bounded(self.distorter(seen), self.config.bound)
+            delta = self.distorter(seen)
         else:
             delta = self.noise[numbers.to(self.noise.device) % NOISES]
         return clean, self.decoder((latent.float() + delta).to(self.options.dtype)).float()
@@ -389,21 +385,13 @@ def network_input(stored: Tensor, config: Config) -> Tensor:
     return seen.contiguous(memory_format=torch.channels_last)
 
 
-def bounded(raw: Tensor, bound: float | None) -> Tensor:
-    """The distorter's output as a perturbation, float32."""
-    return raw.float() if bound is None else bound * torch.tanh(raw.float())
-
-
 def noise_deviation(config: Config) -> float:
     """Standard deviation of Gaussian noise whose mean absolute value is ``noise_strength``."""
     assert config.noise_strength is not None
     return config.noise_strength * math.sqrt(math.pi / 2)
 
 
-def _terms(clean: Tensor, perturbed: Tensor) -> dict[str, Tensor]:
-    return {"clean_error": clean, "perturbed_error": perturbed, "mean_error": (clean + perturbed) / 2}
-
-
-def _error(reconstructed: Tensor, images: Tensor) -> Tensor:
-    """Mean squared error of each image, (n,)."""
-    return (reconstructed - images).square().flatten(1).mean(1)
+def _terms(clean: Tensor, perturbed: Tensor, images: Tensor) -> dict[str, Tensor]:
+    """Mean squared errors (n,) of the two reconstructions of images (n, C, 32, 32), and their mean."""
+    s1, s2 = ((made - images).square().flatten(1).mean(1) for made in (clean, perturbed))
+    return {"clean_error": s1, "perturbed_error": s2, "mean_error": (s1 + s2) / 2}

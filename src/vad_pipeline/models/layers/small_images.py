@@ -28,6 +28,23 @@ class Trunk(nn.Sequential):
         )
 
 
+class Distorter(Trunk):
+    """(B, colours, 32, 32) to perturbations (B, latent) of both signs, float32.
+
+    Args:
+        colours, width, latent: as for ``Trunk``.
+        bound: of every entry, by tanh; None leaves them unbounded.
+    """
+
+    def __init__(self, colours: int, width: float, latent: int, bound: float | None):
+        super().__init__(colours, width, latent, signed=True)
+        self.bound = bound
+
+    def forward(self, images: Tensor) -> Tensor:
+        raw = super().forward(images).float()
+        return raw if self.bound is None else self.bound * torch.tanh(raw)
+
+
 class Decoder(nn.Module):
     """(B, latent) to (B, colours, 32, 32) in [0, 1]: a dense layer and six transposed convolutions."""
 
