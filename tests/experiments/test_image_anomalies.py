@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from vad_pipeline.clips.resize import FrameSize
@@ -71,9 +72,9 @@ def test_a_row_is_trained_scored_and_found_again_and_noise_takes_its_strength_fr
     areas = [roc_auc_score(part["label"], part["perturbed_error"]) for _, part in labelled.groupby("seed")]
     assert alps.metrics["micro_auc"] == pytest.approx(np.mean(areas))
     strengths = alps.metrics["found_perturbation"]
-    assert build(alps.checkpoint).facts()["perturbation"] > 0
+    assert build(alps.checkpoints[0]).facts()["perturbation"] > 0
     noise = run(ClassRow("noise", "1"), stored, tmp_path, alps_metrics=alps.metrics)
-    assert noise.checkpoint.config["noise_strength"] == strengths
+    assert noise.checkpoints[0].config["noise_strength"] == strengths
 
     def forbidden(*_):
         raise AssertionError("it was trained again")
@@ -120,7 +121,7 @@ def test_the_best_epoch_s_weights_are_kept_and_survive_an_interruption(store_cli
         patch.setattr(resumed, "_area", lambda _: next(areas))
         module.epoch.fill_(2)
         resumed.on_train_epoch_end(Trainer(), module)
-    assert labelled_epoch.labelled_state(watch.path)["epoch"].item() == 1
+    assert load_file(watch.path)["epoch"].item() == 1
 
 
 METRICS = {

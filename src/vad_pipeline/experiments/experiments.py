@@ -20,6 +20,7 @@ from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.clips.window import frames_of
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.table import baseline_rows, row_of_table
+from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.build import build
@@ -212,6 +213,22 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 
 
+@dataclass(frozen=True)
+class RowResult:
+    """What a row found.
+
+    Attributes:
+        scores: raw terms per frame, with a column seed.
+        metrics: mean and standard deviation (``_std``, over seeds) of each, what trainings found out (``Model.facts``)
+            under ``found_<name>`` among them.
+        checkpoints: a trained model for each seed.
+    """
+
+    scores: pd.DataFrame
+    metrics: dict[str, float]
+    checkpoints: tuple[Checkpoint, ...]
+
+
 def with_overrides(config: Any, overrides: Mapping[str, Any]) -> Any:
     """A configuration with some fields changed, checked like one from a file."""
     return TypeAdapter(type(config)).validate_python(asdict(config) | dict(overrides))
@@ -233,7 +250,7 @@ def run_row(
     dataset: str = "",
     images: bool = False,
     estimators: tuple[TVL1 | None, FlowNetFlow | None] = (None, None),
-) -> tuple[pd.DataFrame, dict[str, float]]:
+) -> RowResult:
     """Train, score and evaluate a row with every seed; what is finished is taken as it is.
 
     Args:
@@ -252,15 +269,12 @@ def run_row(
         images: the data are single images.
         estimators: settings of flow, where the model reads it.
 
-    Returns:
-        Raw terms per frame with a column seed; and metrics: mean and standard deviation (``_std``, over seeds) of each,
-        what trainings found out (``Model.facts``) under ``found_<name>`` among them.
     """
     name = SYSTEMS[row.system].parts[ONLY].model
     model = model_class(name)
     config = with_overrides(base, row.overrides)
     origin = Origin(dataset, recipes_of(model.streams(config), *estimators))
-    tables, metrics = [], []
+    tables, metrics, checkpoints = [], [], []
     for seed in budget.seeds:
         trained = train(name, config, size, budget.training, seed, streams, folder, callbacks(seed), stored, origin)
         checkpoint = trained.checkpoint
@@ -273,11 +287,12 @@ def run_row(
         measured = evaluate(scores, labels, model.terms, weights, seed, split, lengths, checkpoint.normaliser, images)
         metrics.append(measured | {f"found_{name}": value for name, value in network.facts().items()})
         tables.append(scores.assign(seed=seed))
+        checkpoints.append(checkpoint)
     summary = pd.DataFrame(metrics)
     spread = summary.std(ddof=1) if len(summary) > 1 else summary.iloc[0] * np.nan
     flat = {str(name): float(value) for name, value in summary.mean().items()}
     flat |= {f"{name}_std": float(value) for name, value in spread.items()}
-    return pd.concat(tables, ignore_index=True), flat
+    return RowResult(pd.concat(tables, ignore_index=True), flat, tuple(checkpoints))
 
 
 def table_of(

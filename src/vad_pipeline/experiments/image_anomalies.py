@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
+from safetensors.torch import load_file
 
 from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.evaluation.evaluate import oracle_wanted
 from vad_pipeline.evaluation.metrics import micro_auc
 from vad_pipeline.evaluation.published import published_results
-from vad_pipeline.experiments.experiments import Budget, Row, run_row, with_overrides
-from vad_pipeline.experiments.labelled_epoch import LabelledEpoch, labelled_state
+from vad_pipeline.experiments.experiments import Budget, Row, RowResult, run_row, with_overrides
+from vad_pipeline.experiments.labelled_epoch import LabelledEpoch
 from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.models.alps import Config
 from vad_pipeline.models.build import build
 from vad_pipeline.scoring.score import Scoring, score_clips
-from vad_pipeline.training.train import Origin, train, training_fingerprint
+from vad_pipeline.training.train import training_fingerprint
 
 NAME = "image_anomalies"
 CLASSES = tuple(str(number) for number in range(10))
@@ -99,21 +100,6 @@ def labels_of(images: Clips, normal: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-@dataclass(frozen=True)
-class ClassResult:
-    """What a row found.
-
-    Attributes:
-        scores: raw terms per image and seed.
-        metrics: means and standard deviations over seeds.
-        checkpoint: of the first seed.
-    """
-
-    scores: pd.DataFrame
-    metrics: dict[str, float]
-    checkpoint: Checkpoint
-
-
 def run_of_class(
     own: ClassRow,
     images: Clips,
@@ -127,7 +113,7 @@ def run_of_class(
     protocol: str = "clean",
     alps_metrics: Mapping[str, float] | None = None,
     callbacks: Sequence[Callback] = (),
-) -> ClassResult:
+) -> RowResult:
     """Train, score and evaluate a mode with one class as normal; what is finished is taken as it is.
 
     Args:
@@ -152,19 +138,18 @@ def run_of_class(
     def watched(seed: int) -> list[Callback]:
         return [*callbacks, LabelledEpoch(images, own.normal, TERM, path(seed), seed)]
 
-    scores, metrics = run_row(
+    found = run_row(
         row, base, size, budget, scoring, streams, labels, folder, callbacks=watched, dataset=dataset, images=True
     )
-    origin = Origin(dataset, {})
-    first = train("alps", config, size, budget.training, budget.seeds[0], streams, folder, (), None, origin).checkpoint
-    if oracle_wanted(protocol):
-        areas = [
-            _oracle_auc(replace(first, state=labelled_state(path(seed))), streams, labels, scoring, folder)
-            for seed in budget.seeds
-            if path(seed).exists()
-        ]
-        metrics["micro_auc_labelled_epoch_oracle"] = float(np.mean(areas)) if areas else float("nan")
-    return ClassResult(scores, metrics, first)
+    if not oracle_wanted(protocol):
+        return found
+    areas = [
+        _oracle_auc(replace(checkpoint, state=load_file(path(seed))), streams, labels, scoring, folder)
+        for seed, checkpoint in zip(budget.seeds, found.checkpoints, strict=True)
+        if path(seed).exists()
+    ]
+    oracle = {"micro_auc_labelled_epoch_oracle": float(np.mean(areas)) if areas else float("nan")}
+    return replace(found, metrics=found.metrics | oracle)
 
 
 def _oracle_auc(

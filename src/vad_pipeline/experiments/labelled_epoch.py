@@ -9,9 +9,8 @@ from typing import Any
 
 import lightning
 import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from vad_pipeline.clips.clip import Clips
@@ -67,8 +66,3 @@ class LabelledEpoch(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
-
-
-def labelled_state(path: Path) -> dict[str, torch.Tensor]:
-    """The weights that ``LabelledEpoch`` kept."""
-    return load_file(path)

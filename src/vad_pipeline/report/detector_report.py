@@ -96,7 +96,7 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
         if name.startswith("micro_auc_kind_")
     }
     drawn = {
-        "regularity": figures.distribution_figure(found.scored)
+        "regularity": figures.distributions_figure({"": found.scored}, "anomaly")
         if found.images
         else figures.regularity_figure(found.scored),
         "peaks": figures.peaks_figure(peaks),

@@ -17,6 +17,7 @@ ABNORMAL = "#d62728"
 NORMAL = "#1f77b4"
 OWN = "#1f77b4"
 TRIVIAL = "#9e9e9e"
+TAIL = 0.995  # quantile of scores at which the axis of distributions ends
 
 
 def regularity_figure(scored: pd.DataFrame, columns: int = 3) -> Figure:
@@ -52,20 +53,30 @@ def regularity_figure(scored: pd.DataFrame, columns: int = 3) -> Figure:
     return figure
 
 
-def distribution_figure(scored: pd.DataFrame) -> Figure:
-    """How the anomaly scores of normal and abnormal images are spread.
+def distributions_figure(parts: Mapping[str, pd.DataFrame], term: str, columns: int = 1) -> Figure:
+    """How a score of normal and of abnormal images is spread, a panel for each part.
 
     Args:
-        scored: columns anomaly, label.
+        parts: title -> columns ``term``, label.
+        term: the score.
+        columns: panels side by side.
     """
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axis = figure.subplots()
-    bins = np.linspace(scored["anomaly"].min(), scored["anomaly"].max(), 60).tolist()
-    for label, name, colour in ((0, "normal", NORMAL), (1, "abnormal", ABNORMAL)):
-        values = scored.loc[scored["label"] == label, "anomaly"]
-        axis.hist(values, bins=bins, color=colour, alpha=0.5, label=f"{name} ({len(values)})", density=len(values) > 0)
-    axis.set(xlabel="anomaly score", ylabel="density")
-    axis.legend(fontsize=8)
+    rows = max(1, -(-len(parts) // columns))
+    figure = Figure(figsize=(max(7, 2.3 * columns), max(3.2, 1.7 * rows)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat[len(parts) :]:
+        axis.set_visible(False)
+    for axis, (title, part) in zip(axes.flat, parts.items(), strict=False):
+        lowest, highest = part[term].min(), part[term].quantile(TAIL)
+        bins = np.linspace(lowest, highest, 60).tolist()
+        for label, name, colour in ((0, "normal", NORMAL), (1, "abnormal", ABNORMAL)):
+            values = part.loc[part["label"] == label, term]
+            axis.hist(values, bins=bins, color=colour, alpha=0.5, label=name, density=len(values) > 0)
+        axis.set_title(title, fontsize=8, loc="left")
+        axis.tick_params(labelsize=7)
+        axis.set_yticks([])
+    axes.flat[0].legend(fontsize=8)
+    figure.supxlabel(f"{term.replace('_', ' ')}; the highest {1 - TAIL:.1%} not shown", fontsize=8)
     return figure
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from vad_pipeline.experiments.experiments import Budget
 from vad_pipeline.experiments.image_anomalies import MODES
-from vad_pipeline.report.figures import ABNORMAL, NORMAL
+from vad_pipeline.report.figures import distributions_figure
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.reconstructions import Example, reconstructions_figure
 
@@ -17,7 +16,6 @@ CAPTION = (
     "image reconstructed from its perturbed latent vector (s2) after the last epoch. std: over seeds, averaged over "
     "classes. Rows that say oracle choose by labels; they only show what that would report."
 )
-QUANTILE = 0.995  # of the scores, where the distributions' axis ends
 
 
 def draw_image_report(
@@ -39,7 +37,7 @@ def draw_image_report(
         examples: normal class -> images and their reconstructions.
     """
     pairs = reconstructions_figure(examples)
-    spread = distributions_figure({f"{c} normal": part for c, part in labelled.items()}, "perturbed_error")
+    spread = distributions_figure({f"{c} normal": part for c, part in labelled.items()}, "perturbed_error", columns=5)
     training = budget.training
     html = render_report(
         title="image_anomalies",
@@ -63,29 +61,3 @@ def draw_image_report(
         },
     )
     return pairs, spread, html
-
-
-def distributions_figure(parts: Mapping[str, pd.DataFrame], term: str, columns: int = 5) -> Figure:
-    """How a score of normal and abnormal images is spread, a panel for each part.
-
-    Args:
-        parts: title -> columns ``term``, label.
-        term: the score.
-        columns: panels side by side.
-    """
-    rows = max(1, -(-len(parts) // columns))
-    figure = Figure(figsize=(2.3 * columns, 1.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat[len(parts) :]:
-        axis.set_visible(False)
-    for axis, (title, part) in zip(axes.flat, parts.items(), strict=False):
-        bins = np.linspace(0, float(part[term].quantile(QUANTILE)), 50).tolist()
-        for label, name, colour in ((0, "normal", NORMAL), (1, "abnormal", ABNORMAL)):
-            axis.hist(
-                part.loc[part["label"] == label, term], bins=bins, color=colour, alpha=0.5, density=True, label=name
-            )
-        axis.set_title(title, fontsize=8, loc="left")
-        axis.tick_params(labelsize=6)
-        axis.set_yticks([])
-    axes.flat[0].legend(fontsize=7)
-    return figure

@@ -59,7 +59,7 @@ def run_experiment_row(
     table = EXPERIMENTS[experiment]
     declared = table.row(row)
     curves = live_curves(table.namespace(declared))
-    return run_row(
+    found = run_row(
         declared,
         config,
         declared.size(size),
@@ -75,6 +75,7 @@ def run_experiment_row(
         images=images,
         estimators=(tvl1, flownet),
     )
+    return found.scores, found.metrics
 
 
 def tabulate_rows(

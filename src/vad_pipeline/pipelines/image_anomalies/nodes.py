@@ -64,7 +64,7 @@ def run_class(
         alps_metrics=alps_metrics,
         callbacks=[curves] if curves else [],
     )
-    model = build(result.checkpoint)
+    model = build(result.checkpoints[0])
     first = result.scores[result.scores["seed"] == budget.seeds[0]]
     shown = draw_examples(
         first.merge(labels_of(images, normal), on=["clip", "frame"]),
