@@ -37,8 +37,7 @@ def scores(model, frames, **options):
 @torch.no_grad()
 def plain_scores(model, frames):
     """Window by window through the training network; the memory update after each frame, as the official code does."""
-    items = model.items.clone()
-    rows = []
+    items, rows = model.items.clone(), []
     for start in range(len(frames) - 4):
         window = scale_frames(torch.from_numpy(frames[start : start + 5]))[None]
         model.items = items
@@ -46,14 +45,9 @@ def plain_scores(model, frames):
         error = ((predicted - window[:, 4]) / 2) ** 2
         weight = 1 - torch.exp(-error)
         regular = float((weight * error).sum() / weight.sum())
-        rows.append(
-            (
-                float(-10 * torch.log10(error.mean())),
-                float(memory.nearest_distance(queries, items).mean()),
-                regular,
-            )
-        )
-        if regular < float(model.gamma):
+        distance = 0.0 if queries is None else float(memory.nearest_distance(queries, items).mean())
+        rows.append((float(-10 * torch.log10(error.mean())), distance, regular))
+        if queries is not None and regular < float(model.gamma):
             items = memory.updated_items(queries, items)
     return np.array(rows).T
 

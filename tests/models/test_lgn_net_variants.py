@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import stored_clips
+from tests.models.test_lgn_net import plain_scores, scores
 from tests.training.conftest import moving_square
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.evaluation.evaluate import evaluate
@@ -15,12 +16,10 @@ from vad_pipeline.experiments.experiments import EXPERIMENTS
 from vad_pipeline.models.build import build
 from vad_pipeline.models.layers import memory
 from vad_pipeline.models.layers.conv_lstm import ConvLSTM
-from vad_pipeline.models.layers.pixels import scale_frames
 from vad_pipeline.models.layers.st_lstm import SpatioTemporalLSTM
 from vad_pipeline.models.lgn_net import Config, LGNNet, Variant
 from vad_pipeline.models.mnad_pred import Config as MNADConfig
 from vad_pipeline.models.mnad_pred import MNADPred
-from vad_pipeline.models.scorer import ScoringOptions
 from vad_pipeline.scoring.score import Scoring, score_clips
 from vad_pipeline.training.train import Training, train
 
@@ -45,29 +44,6 @@ def frames():
     return np.random.default_rng(0).integers(0, 256, (13, 16, 24, 1), np.uint8)
 
 
-def scores(model, frames, batch):
-    batches = list(model.scorer(ScoringOptions(batch=batch)).clip({"frames": frames}))
-    return {name: np.concatenate([b.terms[name] for b in batches]) for name in model.terms}
-
-
-@torch.no_grad()
-def plain_scores(model, frames):
-    """Window by window through the training network, the memory moving on after each frame."""
-    items, rows = model.items.clone(), []
-    for start in range(len(frames) - 4):
-        window = scale_frames(torch.from_numpy(frames[start : start + 5]))[None]
-        model.items = items
-        predicted, queries = model(window[:, :4])
-        error = ((predicted - window[:, 4]) / 2) ** 2
-        weight = 1 - torch.exp(-error)
-        regular = float((weight * error).sum() / weight.sum())
-        distance = 0.0 if queries is None else float(memory.nearest_distance(queries, items).mean())
-        rows.append((float(-10 * torch.log10(error.mean())), distance, regular))
-        if queries is not None and regular < float(model.gamma):
-            items = memory.updated_items(queries, items)
-    return np.array(rows).T
-
-
 @pytest.mark.parametrize(("variant", "millions"), MILLIONS.items())
 def test_every_variant_has_as_many_parameters_as_published(variant, millions):
     with torch.device("meta"):
@@ -87,7 +63,7 @@ def test_every_variant_has_a_row_of_the_ablation_and_lgn_net_is_the_default():
 @pytest.mark.parametrize("batch", [1, 4])
 def test_fast_scoring_equals_the_plain_forward(frames, variant, gamma, batch):
     model = tiny(variant, gamma=gamma)
-    fast, plain = scores(model, frames, batch), plain_scores(tiny(variant, gamma=gamma), frames)
+    fast, plain = scores(model, frames, batch=batch), plain_scores(tiny(variant, gamma=gamma), frames)
     for name, expected in zip(("psnr", "memory_distance", "regular_score"), plain, strict=True):
         np.testing.assert_allclose(fast[name], expected, atol=1e-4 if name == "psnr" else 1e-6)
 
@@ -105,7 +81,7 @@ def test_the_variants_have_the_cells_that_the_paper_names():
 def test_the_items_matter_to_every_variant_but_loc_net(frames, variant):
     model, other = tiny(variant), tiny(variant)
     other.items = memory.initial_items(10, other.items.shape[1], torch.Generator().manual_seed(9))
-    change = np.abs(scores(model, frames, 4)["psnr"] - scores(other, frames, 4)["psnr"]).max()
+    change = np.abs(scores(model, frames, batch=4)["psnr"] - scores(other, frames, batch=4)["psnr"]).max()
     assert change == 0 if variant == "loc_net" else change > 1e-3
 
 
@@ -125,8 +101,8 @@ def test_glo_net_with_skips_is_the_network_of_mnad_s_prediction(frames):
     for ours, theirs in names.items():
         state = {name.replace(f"network.{ours}.", f"network.{theirs}."): value for name, value in state.items()}
     mnad.load_state_dict(state)
-    for name, values in scores(model, frames, 4).items():
-        np.testing.assert_array_equal(values, scores(mnad, frames, 4)[name])
+    for name, values in scores(model, frames, batch=4).items():
+        np.testing.assert_array_equal(values, scores(mnad, frames, batch=4)[name])
 
 
 def test_loc_net_trains_and_is_evaluated_by_psnr_alone(tmp_path):
