@@ -129,6 +129,14 @@ def test_a_system_s_rows_are_of_terms_that_its_parts_have(name):
     assert pictured_part(system) in models
 
 
+def test_a_system_of_one_with_error_maps_has_a_row_that_fuses_psnr_and_worst_place():
+    (headline, further) = rows_of(SYSTEMS["frame_pred"], model_class("frame_pred").config_class())
+    assert headline.weights == {"psnr": 1.0}
+    assert further.weights == {"psnr": 0.5, "worst_place": 0.5}
+    assert further.key
+    assert len(rows_of(SYSTEMS["alps"], model_class("alps").config_class())) == 1
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_what_a_model_declares_fits_its_configuration(name):
     model = model_class(name)
