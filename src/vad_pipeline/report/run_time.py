@@ -29,8 +29,8 @@ def run_time_figure(table: pd.DataFrame) -> Figure:
     axis.set_yticks(ticks, titles, fontsize=7)
     axis.invert_yaxis()
     axis.set_xscale("log")
-    # bars have no zero here: they begin at a power of ten below the shortest
-    axis.set_xlim(10 ** math.floor(math.log10(table[["network_ms", "published_ms"]].min(axis=None))), 2 * longest.max())
+    shortest = float(table[["network_ms", "published_ms"]].min().min())
+    axis.set_xlim(10 ** math.floor(math.log10(shortest)), 2 * longest.max())  # such an axis has no zero to begin at
     axis.set(xlabel="milliseconds per test frame")
     figure.legend(fontsize=8, loc="outside upper center", ncols=3)
     axis.spines[["top", "right"]].set_visible(False)
