@@ -3,7 +3,10 @@
 Seconds count from the first picture that is shown, whatever the rate does and wherever the file's own clock starts.
 """
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -17,12 +20,13 @@ from vad_pipeline.sources.damage import Damage
 from vad_pipeline.sources.raw_clip import SourceError
 
 MATRIX = SideDataType.DISPLAYMATRIX
+PROBED = 200  # packets that tell streams of several pictures from thumbnails
 
 
 def frame_rate(path: Path) -> float | None:
     """Frames per second as the container states it, on average; None where it does not."""
     with open_video(path) as container:
-        rate = video_stream(container).average_rate
+        rate = video_stream(path, container).average_rate
         return float(rate) if rate else None
 
 
@@ -66,16 +70,27 @@ def open_video(path: Path) -> "av.container.InputContainer":
     return container
 
 
-def video_stream(container: "av.container.InputContainer") -> "av.video.stream.VideoStream":
-    """The best video stream, as FFmpeg chooses: the recording rather than its thumbnail or preview."""
+def video_stream(path: Path, container: "av.container.InputContainer") -> "av.video.stream.VideoStream":
+    """The recording rather than its thumbnail or preview: of the streams of several pictures, the one of the largest.
+
+    FFmpeg's own choice settles what is left open; on its own it prefers what is marked as default, and muxers mark the
+    first.
+    """
+    streams = container.streams.video
+    if len(streams) == 1:
+        return streams[0]
+    counts = Counter[int]()
+    with open_video(path) as probed, contextlib.suppress(av.FFmpegError):
+        packets = probed.demux(*probed.streams.video)
+        counts.update(packet.stream_index for packet in islice(packets, PROBED) if packet.size)
     best = container.streams.best("video")
-    return best if isinstance(best, av.video.stream.VideoStream) else container.streams.video[0]
+    return max(streams, key=lambda s: (counts[s.index] > 1, s.width * s.height, s == best, -s.index))
 
 
 def _shown(path: Path, truncated: str) -> Iterator[tuple[av.VideoFrame | None, float]]:
     """Frames as they are shown and their seconds; None repeats the frame before."""
     with open_video(path) as container:
-        stream = video_stream(container)
+        stream = video_stream(path, container)
         stream.codec_context.thread_count = 1  # clips are decoded in parallel, not frames
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         damage = Damage(path, container, stream, truncated == "error")
