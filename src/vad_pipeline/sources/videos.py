@@ -18,11 +18,33 @@ from pydantic.dataclasses import dataclass
 from vad_pipeline.clips.fingerprint import files_fingerprint, fingerprint
 from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.event_labels import read_events
-from vad_pipeline.sources.images import read_image
+from vad_pipeline.sources.images import read_mask
+from vad_pipeline.sources.passed_over import passed_over, say_passed_over
 from vad_pipeline.sources.raw_clip import RawClip, SourceError
 from vad_pipeline.sources.video_file import frame_rate, pictures
 
-SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"})
+# the usual ones first: messages list them
+SUFFIXES = (
+    *(".avi", ".mkv", ".mov", ".mp4", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".3gp", ".flv"),
+    *(
+        ".vob",
+        ".ogv",
+        ".gif",
+        ".mjpeg",
+        ".mjpg",
+        ".asf",
+        ".3g2",
+        ".f4v",
+        ".divx",
+        ".ogm",
+        ".qt",
+        ".mpe",
+        ".m1v",
+        ".m2v",
+    ),
+    *(".mpv", ".mod", ".tod", ".trp", ".mxf", ".dv", ".rm", ".rmvb", ".wtv", ".nut", ".y4m", ".ivf", ".dav", ".h264"),
+    *(".264", ".h265", ".hevc", ".265"),
+)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -34,7 +56,8 @@ class VideosConfig:
         test: a video, or a folder of them, to be scored; None to train only.
         labels: CSV of abnormal events in the test videos; None for unlabelled data.
         frame_stride: keep every n-th frame.
-        region_of_interest: image of the frames' size, black where nothing shall be looked at; those pixels become 0.
+        region_of_interest: image of the frames' size, black where nothing shall be looked at (``images.read_mask``);
+            those pixels become 0.
         truncated: what to do with a video that is damaged, breaks off or ends before its header says so: stop with an
             ``error``, or ``keep`` what decodes. The header of a mpg or ts says nothing.
         fingerprint: what makes a clip new: ``stat`` (path, size and time of its file) or ``content``.
@@ -86,16 +109,18 @@ def read_videos(config: VideosConfig) -> list[RawClip]:
 
 
 def list_videos(path: Path) -> list[Path]:
-    """The video itself, or the videos of a folder in numeric order."""
+    """The video itself, or the videos of a folder in numeric order; what else the folder holds is said once."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise SourceError(
             f"{path} is missing; put your videos there or correct frame_extraction.videos in your conf environment"
         )
-    videos = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    named = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    videos = sorted(p for p in named if not p.is_dir())
     if not videos:
-        raise SourceError(f"{path} holds no video ({', '.join(sorted(SUFFIXES))}); put your videos there")
+        raise SourceError(f"{path} holds no video ({', '.join(SUFFIXES)}); put your videos there{passed_over(path)}")
+    say_passed_over(path, videos)
     seen: dict[str, Path] = {}
     for video in videos:
         if video.stem in seen:
@@ -117,7 +142,7 @@ def read_timed_video(path: Path, stride: int, mask: Path | None, truncated: str)
         SourceError: the video cannot be decoded, ends early, changes its size, or the region of interest is of
             another size.
     """
-    region: np.ndarray | None = None if mask is None else np.any(read_image(mask), axis=-1)
+    region: np.ndarray | None = None if mask is None else _read_region(mask)
     shape: tuple[int, ...] | None = None
     for number, (image, second) in enumerate(pictures(path, truncated)):
         if number % stride:
@@ -135,3 +160,10 @@ def read_timed_video(path: Path, stride: int, mask: Path | None, truncated: str)
                 f"{shape[1]}x{shape[0]}; re-encode the video at one size"
             )
         yield image if region is None else image * region[..., None], second
+
+
+def _read_region(path: Path) -> np.ndarray:
+    region = read_mask(path)
+    if not region.any():
+        raise SourceError(f"region_of_interest: {path} is black all over; draw white where to look")
+    return region
