@@ -153,8 +153,11 @@ def _decoded(
 def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
     """The frame turned and mirrored as its display matrix says, uint8 (H, W, 1|3)."""
     gray = frame.format.name.startswith("gray")
-    array = reformatter.reformat(frame, format="gray" if gray else "rgb24", threads=1).to_ndarray()
-    image = array[..., None] if gray else array
+    image = reformatter.reformat(frame, format="gray" if gray else "rgb24", threads=1).to_ndarray()
+    bits = max(component.bits for component in frame.format.components)
+    if bits > 8:
+        image = _never_wrapped(image, frame, bits, reformatter)
+    image = image[..., None] if gray else image
     matrix = next((side for side in frame.side_data if isinstance(side, SideData) and side.type == MATRIX), None)
     if matrix is None:
         return image
@@ -163,3 +166,16 @@ def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
     if abs(b) + abs(c) > abs(a) + abs(d):
         image, a, d = image.swapaxes(0, 1), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _never_wrapped(image: np.ndarray, frame: av.VideoFrame, bits: int, reformatter: VideoReformatter) -> np.ndarray:
+    """FFmpeg's 8 bits, but black or white where values beyond the range came out at its other end."""
+    if image.ndim == 3:
+        wide = reformatter.reformat(frame, format="rgb48le", threads=1).to_ndarray().astype(np.uint16) >> 8  # no wrap
+        return np.where(np.abs(wide.astype(np.int16) - image) > 127, wide, image).astype(np.uint8)
+    if bits >= 16:
+        return image  # every value is in range
+    plane = frame.planes[0]
+    order = ">u2" if frame.format.is_big_endian else "<u2"
+    stored = np.frombuffer(memoryview(plane), order).reshape(plane.height, -1)[:, : plane.width]
+    return np.where(stored >= 1 << bits, np.uint8(255), image)

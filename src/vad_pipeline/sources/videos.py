@@ -42,8 +42,8 @@ SUFFIXES = (
         ".m1v",
         ".m2v",
     ),
-    *(".mpv", ".mod", ".tod", ".trp", ".mxf", ".dv", ".rm", ".rmvb", ".wtv", ".nut", ".y4m", ".ivf", ".dav", ".h264"),
-    *(".264", ".h265", ".hevc", ".265"),
+    *(".mpv", ".mod", ".tod", ".trp", ".mxf", ".dv", ".rm", ".rmvb", ".wtv", ".nut", ".y4m", ".ivf", ".dav", ".m1v"),
+    *(".h264", ".264", ".h265", ".hevc", ".265"),
 )
 
 
