@@ -12,9 +12,9 @@ from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.passed_over import passed_over, say_passed_over
 from vad_pipeline.sources.raw_clip import SourceError
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm", ".pnm"}
-)
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+# kept apart: trainings that draw intruders from a folder depend on what is above
+FRAME_SUFFIXES = SUFFIXES | {".jpe", ".jfif", ".dib", ".webp", ".pbm", ".pgm", ".ppm", ".pnm"}
 BLACK = 64  # of 255: what JPEG makes of black beside white is darker
 NOISE = 16  # what it makes of nothing but black
 
@@ -26,10 +26,10 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         SourceError: the folder holds none, or one frame twice (``001.tif`` beside ``001.jpg``).
     """
-    named = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    named = [p for p in folder.iterdir() if p.suffix.lower() in FRAME_SUFFIXES and not p.name.startswith(".")]
     images = [path for path in named if not path.is_dir()]
     if not images:
-        known = ", ".join(sorted(SUFFIXES))
+        known = ", ".join(sorted(FRAME_SUFFIXES))
         raise SourceError(
             f"{folder}: no images ({known}); remove the folder or put the clip's frames into it{passed_over(folder)}"
         )
