@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.sources.recordings import COUNT, copied, number_of, packets_of, record
+from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_table
 from vad_pipeline.sources.raw_clip import RawClip, SecondsSpan, SourceError
 from vad_pipeline.sources.videos import read_timed_video
@@ -87,6 +88,22 @@ def test_times_are_stored_with_the_clip_and_survive_being_taken_from_the_pool(tm
         assert clip.shape == (30, 48, 80, 3)
         np.testing.assert_allclose(clip.times(), PHONE[::2], atol=1e-6)
         np.testing.assert_allclose(clip.part("train/phone@10", 10, 20).times(), PHONE[20:40:2], atol=1e-6)
+
+
+@pytest.mark.parametrize("fps", [None, 8.0])
+def test_images_have_times_only_where_their_rate_is_given(tmp_path, write_image, carry_out, fps):
+    for number in range(4):
+        write_image(tmp_path / f"training/frames/01/{number}.png", np.zeros((8, 8), np.uint8))
+    config = FrameExtraction("frame_folders", frame_folders={"root": str(tmp_path), "fps": fps})
+    times = carry_out(frame_jobs(config))["train/01"].times()
+    assert (times is None) if fps is None else (times.tolist() == [0, 0.125, 0.25, 0.375])
+
+
+def test_frames_of_a_models_size_keep_their_times(tmp_path, carry_out):
+    path = record(tmp_path / "phone.mp4", times=PHONE, base=Fraction(1, 600))
+    frames = carry_out(frame_jobs(FrameExtraction("videos", videos={"train": str(path)})))
+    small = carry_out(resize_jobs(frames, FrameSize(32, 48)))["train/phone"]
+    np.testing.assert_allclose(small.times(), PHONE, atol=1e-6)
 
 
 def raw(**settings):

@@ -182,9 +182,10 @@ class Damage:
 
     def _place(self, number: int, time: int | None) -> str:
         base = self._stream.time_base
-        if time is None or base is None:
+        start = time if self._first is None else self._first
+        if time is None or start is None or base is None or time < start:
             return f"frame {number}"
-        return f"frame {number} (second {float((time - (self._first or 0)) * base):.2f})"
+        return f"frame {number} (second {float((time - start) * base):.2f})"
 
     def _say(self, what: str) -> None:
         if self._fatal:
