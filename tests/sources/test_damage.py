@@ -91,7 +91,7 @@ def test_uneven_rates_and_pauses_are_no_damage(tmp_path, name, codec, live, time
     np.testing.assert_allclose(seconds, np.subtract(times, times[0]), atol=0.002)
 
 
-@pytest.mark.parametrize("times", [PHONE, np.cumsum(np.random.default_rng(0).uniform(0.02, 0.2, COUNT))])
+@pytest.mark.parametrize("times", [PHONE, PAUSE, np.cumsum(np.random.default_rng(0).uniform(0.02, 0.2, COUNT))])
 def test_uneven_rates_of_a_transport_stream_are_no_damage(tmp_path, times):
     path = record(tmp_path / "a.ts", "libx264", times, base=Fraction(1, 1000))
     assert [number_of(image) for image in read(path)[0]] == list(range(COUNT))
@@ -103,6 +103,16 @@ def test_a_recording_that_starts_between_key_frames_is_no_damage(tmp_path, name,
     path = copied(whole, tmp_path / name, first=7)
     numbers = [number_of(image) for image in read(path)[0]]
     assert numbers[-30:] == list(range(30, COUNT))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_a_long_loss_in_a_transport_stream_is_no_pause(tmp_path, codec):
+    path = record(tmp_path / "a.ts", codec, g="6")
+    size = path.stat().st_size
+    overwrite(path, size // 3, size // 3)
+    assert len(read(path, "keep")[0]) < 50
+    with pytest.raises(SourceError, match=r"frame \d+ \(second \d\.\d\d\)"):
+        read(path)
 
 
 def test_a_live_recording_that_cannot_be_read_to_its_end_is_an_error(tmp_path):

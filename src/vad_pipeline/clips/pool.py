@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import uuid
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -304,7 +305,7 @@ def write_rows(path: str, rows: Iterable[Any], timed: bool = False) -> int:
     """
     n_rows = 0
     first: np.ndarray | None = None
-    seconds: list[float] = []
+    seconds = array("d")
     with open(path, "wb") as out:
         for given in rows:
             row = given
@@ -322,7 +323,7 @@ def write_rows(path: str, rows: Iterable[Any], timed: bool = False) -> int:
             n_rows += 1
         if first is not None:
             if timed:
-                np.save(out, np.array(seconds, np.float64))
+                np.save(out, np.array(seconds))
             out.seek(0)
             # numpy pads the header so that the first axis can grow in place
             _write_header(out, first.dtype, (n_rows, *first.shape))

@@ -1,6 +1,7 @@
 """Pictures that are missing from a video: whether, where, and what to do about it."""
 
 import re
+from array import array
 from pathlib import Path
 
 import av
@@ -11,8 +12,9 @@ from vad_pipeline.sources.raw_clip import SourceError
 # Formats whose packets lie one behind the other with little between them, so that skipped bytes are seen.
 PACKED = ("matroska,webm", "flv")
 MUCH = 256  # bytes; what lies between two sound packets is less, or is no reason for a jump in time
-# Formats of streams that run evenly: a jump in time is a loss.
+# Formats of streams that run evenly: a jump in time is a loss, unless the file has no bytes for what would be missing.
 EVEN = ("mpeg", "mpegts")
+LEAST = 188  # bytes of a picture: one packet of a transport stream
 ONE_PICTURE_EACH = ("h264", "hevc")  # every packet of these becomes a picture
 
 
@@ -37,17 +39,21 @@ class Damage:
         self._broken: dict[int, str] = {}  # times of packets that cannot be decoded, and why
         self._packets = 0
         self._frames = 0
-        self._times: list[int] = []  # of the pictures, in order
+        self._times = array("q")  # of the pictures, in order
         self._first: int | None = None
         self._end = 0.0
         self._behind: int | None = None  # the byte behind the last packet
         self._hole: int | None = None  # time of the first packet behind skipped bytes
+        self._sizes: dict[int, int] = {}  # position -> size of every packet, where evenness is checked
+        self._positions: dict[int, int] = {}  # time -> position of the stream's packets
         self._stopped: av.FFmpegError | None = None
 
     def passed(self, packet: av.Packet) -> None:
         """A packet of another stream was read."""
         if packet.size and packet.pos is not None:
             self._behind = packet.pos + packet.size
+            if self._container.format.name in EVEN:
+                self._sizes[packet.pos] = packet.size
 
     def received(self, packet: av.Packet) -> None:
         """A packet of the stream was read."""
@@ -57,6 +63,9 @@ class Damage:
             self._waiting.add(time)
         if packet.pos is None:
             return
+        if time is not None and self._container.format.name in EVEN:
+            self._sizes[packet.pos] = packet.size
+            self._positions[time] = packet.pos
         packed = self._container.format.name in PACKED
         if packed and self._behind is not None and packet.pos - self._behind > MUCH:
             self._hole = time
@@ -154,9 +163,20 @@ class Damage:
         usual = float(np.median(gaps))
         jumps = np.flatnonzero(gaps > 1.6 * usual)
         others = gaps[gaps <= 1.6 * usual]
-        if len(jumps) and len(jumps) <= 0.1 * len(gaps) and (others >= 0.6 * usual).all():
-            number = int(jumps[0]) + 1
-            self._say(f"pictures are missing: the time jumps to {self._place(number, self._times[number])}")
+        if len(jumps) > 0.1 * len(gaps) or (others < 0.6 * usual).any():
+            return
+        for number in (jumps + 1).tolist():
+            before, after = self._times[number - 1], self._times[number]
+            if not self._is_pause(before, after, round((after - before) / usual) - 1):
+                self._say(f"pictures are missing: the time jumps to {self._place(number, after)}")
+
+    def _is_pause(self, before: int, after: int, missing: int) -> bool:
+        """Whether there are too few bytes between two pictures for those that would be missing."""
+        if before not in self._positions or after not in self._positions:
+            return False
+        start, stop = self._positions[before], self._positions[after]
+        claimed = sum(size for position, size in self._sizes.items() if start <= position < stop)
+        return stop - start - claimed < LEAST * missing
 
     def _promised_end(self) -> float | None:
         """Second at which the header says that the last frame ends, None where it says nothing.
