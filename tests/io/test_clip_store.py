@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
@@ -50,6 +51,36 @@ def test_saved_clips_load_with_their_metadata(tmp_path):
     assert isinstance(clips["test/2"].array(), np.memmap)
     np.testing.assert_array_equal(clips["test/2"].array()[:, 0, 0, 0], [2, 3, 4, 5])
     assert list(clips.split("train")) == []
+
+
+def timed_rows(n, start, stop):
+    for i, row in enumerate(rows(0, n, start, stop)):
+        yield row, i**2 / 10
+
+
+@pytest.mark.parametrize("protocol", ["", "memory://"])
+def test_the_seconds_of_frames_are_stored_with_them(tmp_path, protocol):
+    timed = ClipJob("timed", partial(timed_rows, 4), timed=True, fps=5.0)
+    made_of = ClipJob("smaller", partial(rows, 0, 4), seconds=np.array([0, 0.1, 0.4, 0.9]))
+    for version in ("v1", "v2"):  # the second finds the clips in the pool
+        store(tmp_path, version, protocol=protocol).save({"test/1": timed, "test/2": job(1, 3), "test/3": made_of})
+        clips = store(tmp_path, protocol=protocol).load()
+        np.testing.assert_array_equal(clips["test/1"].times(), [0, 0.1, 0.4, 0.9])
+        np.testing.assert_array_equal(clips["test/1"].array(), list(rows(0, 4, 0, None)))
+        np.testing.assert_allclose(clips["test/2"].times(), [0, 0.2, 0.4])  # by the rate
+        np.testing.assert_array_equal(clips["test/3"].times(), [0, 0.1, 0.4, 0.9])
+
+
+def test_no_rate_and_no_seconds_are_no_times(tmp_path):
+    store(tmp_path, "v1").save({"test/1": ClipJob("untimed", partial(rows, 0, 4))})
+    assert store(tmp_path).load()["test/1"].times() is None
+
+
+def test_an_index_of_before_there_were_seconds_still_loads(tmp_path):
+    store(tmp_path, "v1").save({"test/1": job(1)})
+    (index,) = tmp_path.glob("frames.clips/v1/*")
+    pd.read_parquet(index).drop(columns="seconds").to_parquet(index)
+    np.testing.assert_allclose(store(tmp_path).load()["test/1"].times(), np.arange(7) / 5)
 
 
 def test_an_unchanged_save_computes_nothing_and_adds_little(tmp_path):

@@ -31,6 +31,8 @@ def test_lgn_net_runs_from_nothing_to_a_report_and_a_second_run_trains_nothing(r
     scored = ran.load("lgn_net.scored_frames", params=TINY)
     assert metrics["micro_auc"] == pytest.approx(micro_auc(scored["label"], -scored["regularity"]))
     assert metrics["frames_scored"] == 2 * (30 - 4)
+    fps = ran.load("frames", params=TINY)["test/01"].fps
+    np.testing.assert_allclose(scored["second"], scored["frame"] / fps)
     scores = ran.load("lgn_net.scores", params=TINY)
     assert set(scores["clip"]) == {"test/01", "test/02", "train/02"}, "test clips and the held-out normal clip"
     maps = ran.load("lgn_net.maps", params=TINY)
@@ -84,6 +86,7 @@ def test_unlabelled_videos_get_scores_curves_and_a_report(project, tmp_path):
     scored = project.load("lgn_net.scored_frames", params=params)
     assert len(scored) == 10
     assert scored["label"].isna().all()
+    assert scored["second"].isna().all(), "images without a rate have no times"
     assert scored["regularity"].between(0, 1).all()
     html = project.load("lgn_net.report", params=params)
     assert len(re.findall("data:image/png", html)) >= 4

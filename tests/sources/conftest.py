@@ -42,11 +42,11 @@ def carry_out(tmp_path: Path) -> Callable[[dict[str, ClipJob]], Clips]:
 
     def fill(jobs: dict[str, ClipJob]) -> Clips:
         pool.fill(jobs, Parallel(backend="sequential"), "test")
-        return Clips(
-            {
-                clip: Clip(clip, job.fingerprint, *pool.header(job.fingerprint), job.fps, job.source, pool)
-                for clip, job in jobs.items()
-            }
-        )
+        return Clips({clip: stored(clip, job) for clip, job in jobs.items()})
+
+    def stored(clip: str, job: ClipJob) -> Clip:
+        seconds = pool.seconds(job.fingerprint) if job.timed else job.seconds
+        header = pool.header(job.fingerprint)
+        return Clip(clip, job.fingerprint, *header, job.fps, job.source, pool, seconds=seconds)
 
     return fill

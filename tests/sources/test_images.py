@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from vad_pipeline.clips.names import natural_key
-from vad_pipeline.sources.images import list_images, read_frames, read_image, read_masks
+from vad_pipeline.sources.images import list_images, read_frames, read_image
 from vad_pipeline.sources.raw_clip import SourceError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
@@ -99,15 +99,6 @@ def test_a_frame_unlike_the_first_is_named_with_both_sizes(tmp_path, write_image
     paths = (write_image(tmp_path / "001.png", NOISE), write_image(tmp_path / "002.png", odd))
     with pytest.raises(SourceError, match=rf"clip test/03: .*002\.png is {said}, 001\.png is 50x40 colour; .*resize"):
         list(read_frames(paths, "test/03"))
-
-
-def test_a_mask_is_true_wherever_the_image_is_not_black(tmp_path, write_image):
-    image = np.zeros((4, 5, 3), np.uint8)
-    image[1, 2] = (0, 0, 1)
-    image[3, 4] = 255
-    (mask,) = read_masks((write_image(tmp_path / "001.bmp", image),))
-    assert mask.dtype == bool
-    assert np.argwhere(mask).tolist() == [[1, 2], [3, 4]]
 
 
 def test_progressive_jpegs_are_checked_for_truncation_too(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs, label_table
-from vad_pipeline.sources.raw_clip import SourceError, Span
+from vad_pipeline.sources.raw_clip import SourceError
 from vad_pipeline.sources.videos import VideosConfig, read_videos
 
 HEIGHT, WIDTH = 48, 64
@@ -259,128 +259,6 @@ def test_whatever_changes_the_pixels_changes_the_fingerprint(tmp_path, write_vid
     assert plain == fingerprint()
     write_video(path, NOISE[:12])
     assert plain != fingerprint()
-
-
-@pytest.fixture
-def labelled(tmp_path, write_video):
-    """Writes labels for test videos a (12 frames at 10 fps) and b; returns the raw clips."""
-    paths = [write_video(tmp_path / "test" / name, COLOUR) for name in ("a.avi", "b.avi")]
-    write_video(tmp_path / "train" / "a.avi", COLOUR)
-
-    def read_labels(text, **settings):
-        (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
-        config = VideosConfig(
-            str(tmp_path / "train"), str(paths[0].parent), labels=str(tmp_path / "labels.csv"), **settings
-        )
-        return {raw.clip: raw for raw in read_videos(config)}
-
-    return read_labels
-
-
-def test_labels_in_frames_count_from_zero_with_the_end_inside(labelled):
-    clips = labelled("clip,start_frame,end_frame,kind\na,2,4,cart\na,7,7,\n")
-    assert clips["test/a"].spans == (Span(2, 5, "cart"), Span(7, 8))
-    assert clips["test/b"].spans == ()  # labels were given, none for it: normal
-    assert clips["train/a"].spans == ()
-
-
-def test_labels_in_seconds_hold_for_the_frames_shown_in_that_time(labelled):
-    clips = labelled("clip,start_second,end_second\na,0.25,0.5\nb,0,1.1\n")
-    assert clips["test/a"].spans == (Span(3, 5),)
-    assert clips["test/b"].spans == (Span(0, 11),)
-
-
-def test_rounding_does_not_move_a_second_to_the_next_frame(tmp_path, write_video):
-    assert 0.28 * 25 > 7
-    path = write_video(tmp_path / "a.avi", COLOUR, fps=25)
-    (tmp_path / "labels.csv").write_text("clip,start_second,end_second\na,0.28,0.4\n")
-    assert read(train=path, test=path, labels=tmp_path / "labels.csv")["test/a"].spans == (Span(7, 10),)
-
-
-@pytest.mark.parametrize("stride", [1, 2, 3, 5])
-@pytest.mark.parametrize(
-    "labels", ["clip,start_frame,end_frame\na,3,4\na,6,11\n", "clip,start_second,end_second\na,0.3,0.5\na,0.55,1.2\n"]
-)
-def test_strided_labels_are_those_of_the_kept_frames(labelled, stride, labels):
-    abnormal = [3, 4, 6, 7, 8, 9, 10, 11]
-    kept = range(0, 12, stride)
-    found, _ = labelled(labels, frame_stride=stride)["test/a"].labels(len(kept))
-    assert found.tolist() == [int(t in abnormal) for t in kept]
-
-
-def test_an_event_between_two_kept_frames_is_dropped(labelled):
-    assert labelled("clip,start_frame,end_frame\na,1,2\n", frame_stride=4)["test/a"].spans == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\ufeffclip,start_frame,end_frame,kind\na,2,4,cart\n",
-        "clip, start_frame, end_frame , kind\n a , 2, 4, cart\n\n",
-        "kind,end_frame,start_frame,clip\r\ncart,4,2,test/a\r\n",
-        "clip,start_frame,end_frame,kind\na,2.0,4.0,cart\n,,,\n",
-        "clip,start_frame,end_frame,kind\na,2,4,cart,\n",
-    ],
-    ids=["byte order mark", "blanks", "other order", "as spreadsheets save it", "commas at the end"],
-)
-def test_label_files_are_read_however_they_were_saved(labelled, text):
-    assert labelled(text)["test/a"].spans == (Span(2, 5, "cart"),)
-
-
-def test_clips_called_by_numbers_keep_their_leading_zeros(tmp_path, write_video):
-    path = write_video(tmp_path / "test" / "001.avi", COLOUR)
-    (tmp_path / "labels.csv").write_text("clip,start_frame,end_frame\n001,0,1\n")
-    clips = read(train=path, test=path, labels=tmp_path / "labels.csv")
-    assert clips["test/001"].spans == (Span(0, 2),)
-
-
-@pytest.mark.parametrize("name", ["c", "a.avi", "train/a", ""])
-def test_a_label_for_an_unknown_clip_is_named_by_its_line(labelled, name):
-    with pytest.raises(SourceError, match=rf"labels\.csv, line 4: no test video '{name}'; there are: a, b"):
-        labelled(f"clip,start_frame,end_frame\na,0,1\n\n{name},0,1\n")
-
-
-@pytest.mark.parametrize("header", ["clip,start,end", "clip;start_frame;end_frame", "video,start_frame,end_frame"])
-def test_wrong_columns_are_listed_beside_the_right_ones(labelled, header):
-    with pytest.raises(
-        SourceError, match=r"labels\.csv: has columns .*; needs clip, start_frame, end_frame or"
-    ) as error:
-        labelled(f"{header}\n")
-    assert header.split(",")[0] in str(error.value)
-
-
-@pytest.mark.parametrize("event", ["5,3", "-1,3", "x,3", ",3", "2.5,3", "2,inf"])
-def test_an_impossible_event_in_frames_is_named_by_its_line(labelled, event):
-    with pytest.raises(SourceError, match=r"labels\.csv, line 3: an event from frame .*counted from 0"):
-        labelled(f"clip,start_frame,end_frame\na,0,1\nb,{event}\n")
-
-
-@pytest.mark.parametrize("event", ["0.5,0.3", "0.5,0.5", "-1,3", "0:05,0:09", "1,", "1,inf"])
-def test_an_impossible_event_in_seconds_is_named_by_its_line(labelled, event):
-    with pytest.raises(SourceError, match=r"labels\.csv, line 2: an event from second .*must come after the start"):
-        labelled(f"clip,start_second,end_second\na,{event}\n")
-
-
-@pytest.mark.parametrize("text", ["", "clip,start_frame,end_frame\na,1,2\nb,1,2,3,4,5,6\n", 'clip\n"a'])
-def test_a_file_that_is_no_table_is_named(labelled, text):
-    with pytest.raises(SourceError, match=r"labels\.csv: cannot be read as a CSV .*; save it as comma-separated UTF-8"):
-        labelled(text)
-
-
-def test_a_missing_label_file_says_how_to_do_without(tmp_path, write_video):
-    path = write_video(tmp_path / "a.avi", COLOUR[:2])
-    with pytest.raises(SourceError, match=r"gone\.csv is missing; set videos\.labels to null for unlabelled data"):
-        read(train=path, test=path, labels=tmp_path / "gone.csv")
-
-
-def test_an_event_beyond_the_end_of_the_video_is_found_once_it_is_decoded(tmp_path, write_video, carry_out):
-    path = write_video(tmp_path / "a.avi", COLOUR)
-    (tmp_path / "labels.csv").write_text("clip,start_frame,end_frame\na,8,12\n")
-    settings = {"train": str(path), "test": str(path), "labels": str(tmp_path / "labels.csv")}
-    config = FrameExtraction("videos", videos=settings)
-    frames = carry_out(frame_jobs(config))
-    with pytest.raises(SourceError, match=r"clip test/a: the abnormal span of frames 9 to 13 .* 12 frames"):
-        label_table(config, frames)
 
 
 def test_unlabelled_videos_give_frames_and_no_label_rows(tmp_path, write_video, carry_out):

@@ -1,7 +1,7 @@
 """What a clip store loads to: a mapping from clip id to a clip whose array is opened only when asked for."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ class Clip:
         source: where it came from.
         pool: where its pixels lie.
         stored: of a part of a clip, the whole one's fingerprint and the part's first row; None of a whole one.
+        seconds: when each frame is shown, float64 (T,), seconds from the first picture; None where that was not stored.
     """
 
     clip: str
@@ -34,9 +35,17 @@ class Clip:
     source: str
     pool: ClipPool
     stored: tuple[str, int] | None = None
+    seconds: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def times(self) -> np.ndarray | None:
+        """When each frame is shown, float64 (T,), seconds from the first picture: as stored with frames of videos, by
+        the rate where frames follow one, None where neither is known."""
+        if self.seconds is not None or not self.fps:
+            return self.seconds
+        return np.arange(len(self)) / self.fps
 
     @property
     def split(self) -> str:
@@ -59,6 +68,7 @@ class Clip:
             fingerprint=fingerprint(whole, first + start, first + stop),
             shape=(stop - start, *self.shape[1:]),
             stored=(whole, first + start),
+            seconds=None if (times := self.times()) is None else times[start:stop],
         )
 
 

@@ -1,5 +1,7 @@
 """The pool behind the clip stores: one ``<fingerprint>.npy`` per clip, written once, complete or absent.
 
+Where frames have times, the same file holds a second array behind the first: the second of each.
+
 A clip is written to a temporary name and renamed when complete, so a reader never sees half of one, a crash loses at
 most the clips being written, and two runs filling one pool at once do no more than some work twice.
 """
@@ -7,12 +9,14 @@ most the clips being written, and two runs filling one pool at once do no more t
 import contextlib
 import errno
 import io
+import math
 import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 import uuid
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +103,17 @@ class ClipPool:
         """Shape and dtype of a clip, without reading its pixels."""
         array = self.array(fingerprint)
         return array.shape, str(array.dtype)
+
+    def seconds(self, fingerprint: str) -> np.ndarray | None:
+        """When each row of a clip is shown, float64 (T,); None where that was not stored with it."""
+        with self.filesystem().open(self.path(fingerprint), "rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            end = file.seek(0, os.SEEK_CUR) + math.prod(shape) * dtype.itemsize
+            if file.seek(0, os.SEEK_END) == end:
+                return None
+            file.seek(end)
+            return np.load(io.BytesIO(file.read()), allow_pickle=False)
 
     def publish(self, temporary: str, fingerprint: str) -> None:
         """Make a complete temporary file the clip; atomic for readers."""
@@ -222,7 +237,7 @@ def _compute(piece: _Piece) -> str | None:
             piece.pool.publish(temporary, piece.job.fingerprint)
             return None
         assert piece.job.rows is not None
-        n_rows = write_rows(temporary, piece.job.rows(piece.start, piece.stop))
+        n_rows = write_rows(temporary, piece.job.rows(piece.start, piece.stop), piece.job.timed)
         if n_rows == 0 and piece.job.row_if_none is not None:
             shape, dtype = piece.job.row_if_none
             np.save(temporary, np.empty((0, *shape), dtype))
@@ -277,16 +292,26 @@ def _numbered(number: int, piece: _Piece) -> tuple[int, str | None]:
     return number, _compute(piece)
 
 
-def write_rows(path: str, rows: Iterable[np.ndarray]) -> int:
+def write_rows(path: str, rows: Iterable[Any], timed: bool = False) -> int:
     """Stream rows of one shape into a ``.npy`` file, holding one at a time.
+
+    Args:
+        path: of the file.
+        rows: arrays of one shape and type; pairs of one and its second where they are ``timed``.
+        timed: the seconds, float64 (T,), are stored behind the rows.
 
     Returns:
         The number of rows written; 0 leaves a file without a valid header.
     """
     n_rows = 0
     first: np.ndarray | None = None
+    seconds = array("d")
     with open(path, "wb") as out:
-        for row in rows:
+        for given in rows:
+            row = given
+            if timed:
+                row, second = given
+                seconds.append(second)
             if first is None:
                 first = row
                 _write_header(out, row.dtype, (0, *row.shape))
@@ -297,6 +322,8 @@ def write_rows(path: str, rows: Iterable[np.ndarray]) -> int:
             out.write(np.ascontiguousarray(row).data)
             n_rows += 1
         if first is not None:
+            if timed:
+                np.save(out, np.array(seconds))
             out.seek(0)
             # numpy pads the header so that the first axis can grow in place
             _write_header(out, first.dtype, (n_rows, *first.shape))

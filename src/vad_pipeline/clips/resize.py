@@ -41,6 +41,7 @@ def resize_jobs(frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
             fingerprint=step_fingerprint(stored.fingerprint, size, (resized_rows,), ("cv2",)),
             rows=partial(resized_rows, stored, size),
             length=len(stored),
+            seconds=stored.seconds,
             fps=stored.fps,
             source=stored.source,
             parameters=asdict(size),

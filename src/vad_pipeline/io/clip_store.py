@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import fsspec
+import numpy as np
 import pandas as pd
 from kedro.io.core import AbstractVersionedDataset, Version, get_filepath_str, get_protocol_and_path
 from kedro_datasets._typing import ImagePreview
@@ -76,6 +77,7 @@ class ClipStoreDataset(AbstractVersionedDataset[Mapping[str, ClipJob], Clips]):
                     fps=None if pd.isna(row["fps"]) else float(row["fps"]),
                     source=row["source"],
                     pool=self._pool,
+                    seconds=seconds if isinstance(seconds := row.get("seconds"), np.ndarray) else None,
                 )
                 for row in index.to_dict("records")
             }
@@ -89,6 +91,7 @@ class ClipStoreDataset(AbstractVersionedDataset[Mapping[str, ClipJob], Clips]):
         rows = []
         for clip, job in data.items():
             shape, dtype = self._pool.header(job.fingerprint)
+            seconds = self._pool.seconds(job.fingerprint) if job.timed else job.seconds
             rows.append(
                 {
                     "clip": clip,
@@ -98,9 +101,10 @@ class ClipStoreDataset(AbstractVersionedDataset[Mapping[str, ClipJob], Clips]):
                     "fps": job.fps,
                     "source": job.source,
                     "parameters": json.dumps(job.parameters, sort_keys=True, default=str),
+                    "seconds": seconds,
                 }
             )
-        columns = ["clip", "fingerprint", "shape", "dtype", "fps", "source", "parameters"]
+        columns = ["clip", "fingerprint", "shape", "dtype", "fps", "source", "parameters", "seconds"]
         index = pd.DataFrame(rows, columns=columns).astype({"fps": "float64"})
         self._write_index(path, index)
         self._cached_load_version = None  # what was the newest version before is not any more

@@ -66,8 +66,9 @@ def frame_jobs(config: FrameExtraction) -> dict[str, ClipJob]:
     """Jobs that decode every clip to uint8 (T, H, W, C) at the height asked for."""
     return {
         clip: ClipJob(
-            fingerprint=_fingerprint(config, raw.fingerprint, "frames", raw.frames, frames_at_height),
-            rows=partial(_frames, raw, config.height),
+            fingerprint=_fingerprint(config, raw.fingerprint, "frames", raw.timed or raw.frames, frames_at_height),
+            rows=partial(_frames if raw.timed is None else _timed_frames, raw, config.height),
+            timed=raw.timed is not None,
             fps=raw.fps,
             source=raw.source,
             parameters={"source": config.source, "height": config.height},
@@ -107,7 +108,7 @@ def label_table(config: FrameExtraction, frames: Clips) -> pd.DataFrame:
     for clip, raw in raw_clips(config).items():
         if not raw.labelled or clip.startswith("train/"):
             continue
-        labels, kinds = raw.labels(len(frames[clip]))
+        labels, kinds = raw.labels(len(frames[clip]), frames[clip].times())
         parts.append(pd.DataFrame({"clip": clip, "frame": np.arange(len(labels)), "label": labels, "kind": kinds}))
     if not parts:
         return pd.DataFrame({"clip": [], "frame": [], "label": [], "kind": []}).astype(
@@ -126,6 +127,12 @@ def _fingerprint(config: FrameExtraction, of_input: str, step: Any, rows: object
 def _frames(raw: RawClip, height: int | None, start: int, stop: int | None) -> Iterator[np.ndarray]:
     frames = islice(raw.frames(), start, stop)
     return frames if height is None else frames_at_height(frames, height)
+
+
+def _timed_frames(raw: RawClip, height: int | None, start: int, stop: int | None) -> Iterator[tuple[np.ndarray, float]]:
+    assert raw.timed is not None
+    for frame, second in islice(raw.timed(), start, stop):
+        yield frame if height is None else next(frames_at_height([frame], height)), second
 
 
 def _checked_masks(

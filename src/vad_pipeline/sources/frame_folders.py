@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from vad_pipeline.clips.fingerprint import files_fingerprint
 from vad_pipeline.clips.names import natural_key
 from vad_pipeline.sources.images import list_images, read_frames
+from vad_pipeline.sources.passed_over import passed_over, say_passed_over
 from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span
 
 FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
@@ -57,7 +58,8 @@ def read_frame_folders(config: FrameFoldersConfig) -> list[RawClip]:
             continue
         clips = [p for p in frames.iterdir() if p.is_dir() and not p.name.startswith(".")]
         if not clips:
-            raise SourceError(f"{frames} holds no clips; put one folder of images per clip there")
+            raise SourceError(f"{frames} holds no clips; put one folder of images per clip there{passed_over(frames)}")
+        say_passed_over(frames, clips)
         for path in sorted(clips, key=lambda path: natural_key(path.name)):
             images[f"{split}/{path.name}"] = tuple(list_images(path))
     lengths = {clip: len(paths) for clip, paths in images.items() if clip.startswith("test/")}

@@ -19,7 +19,8 @@ from pydantic.dataclasses import dataclass
 
 from vad_pipeline.clips.fingerprint import files_fingerprint
 from vad_pipeline.sources.raw_clip import RawClip, SourceError, Span
-from vad_pipeline.sources.videos import frame_rate, read_video
+from vad_pipeline.sources.video_file import frame_rate
+from vad_pipeline.sources.videos import read_timed_video, read_video
 
 Split = Literal["train", "val", "test"]
 LISTED = {"train": "training", "val": "validation", "test": "test"}  # as the lists are named
@@ -74,7 +75,10 @@ def read_tracks(path: Path) -> tuple[Span, ...]:
     whole = np.array_equal(rows, np.floor(rows))
     if rows.shape[1] != 3 or not whole or (rows[:, 1] < 0).any() or (rows[:, 1] > rows[:, 2]).any():
         raise SourceError(f"{path}: reads {rows.tolist()}; it must hold {wanted}")
-    return tuple(Span(int(first), int(last) + 1) for _, first, last in rows)
+    return tuple(
+        Span(int(first), int(last) + 1, said=f"the track from frame {first:g} to {last:g} ({path}, counted from 0)")
+        for _, first, last in rows
+    )
 
 
 def _listed(folder: Path, name: str) -> list[str]:
@@ -101,6 +105,7 @@ def _raw_clip(config: UbnormalConfig, split: Split, name: str) -> RawClip:
         clip=f"{split}/{name}",
         fingerprint=files_fingerprint([path], config.fingerprint == "content"),
         frames=partial(read_video, path, 1, None, "error"),
+        timed=partial(read_timed_video, path, 1, None, "error"),
         source=str(path),
         fps=frame_rate(path),
         spans=read_tracks(tracks) if name.startswith("abnormal") else (),

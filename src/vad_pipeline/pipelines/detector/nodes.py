@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -117,7 +118,17 @@ def evaluate_system(
         checkpoints[0].about["held_out"],
         normaliser,
     )
-    return measured.metrics, measured.table, measured.scored, measured.others
+    return measured.metrics, measured.table, _with_seconds(measured.scored, native_frames), measured.others
+
+
+def _with_seconds(scored: pd.DataFrame, native_frames: Clips) -> pd.DataFrame:
+    """The table with a column second, when each frame is shown; nan where that is not known."""
+    seconds = pd.Series(np.nan, scored.index)
+    for clip, rows in scored.groupby("clip", sort=False).groups.items():
+        times = native_frames[str(clip)].times()
+        if times is not None:
+            seconds[rows] = times[scored.loc[rows, "frame"]]
+    return scored.assign(second=seconds)
 
 
 def score_trivial_baselines(native_frames: Clips, split: str) -> pd.DataFrame:
