@@ -88,7 +88,7 @@ def test_every_shift_and_head_draws_a_frame(tsm, head):
 def test_the_latent_is_the_sum_of_a_spatial_stream_and_a_shifted_one():
     torch.manual_seed(0)
     network, features = Generator(replace(TINY, width=0.0625), 1), torch.randn(1, 4, 256, 2, 3)
-    z, spatial = network.latent(features), network.reduce(features.flatten(1, 2))
+    z, spatial = network.latent(features.unbind(1)), network.reduce(features.flatten(1, 2))
     parts, both = spatial.unflatten(1, (4, 32)), z.unflatten(1, (4, 32))
     torch.testing.assert_close(both[:, :, 2:], 2 * parts[:, :, 2:])
     torch.testing.assert_close(both[:, :3, :2], parts[:, :3, :2] + parts[:, 1:, :2])
@@ -101,7 +101,7 @@ def test_before_the_reduction_a_frame_s_own_features_move_to_its_neighbours():
     nn.init.zeros_(network.reduce.weight)
     features = torch.zeros(1, 4, 256, 2, 3)
     features[:, 2] = torch.randn(256, 2, 3)
-    moved = network.latent(features).unflatten(1, (4, 32)).abs().amax((0, 3, 4)).gt(0).sum(1)
+    moved = network.latent(features.unbind(1)).unflatten(1, (4, 32)).abs().amax((0, 3, 4)).gt(0).sum(1)
     assert moved.tolist() == [0, 4, 24, 4], "an eighth either way"
 
 

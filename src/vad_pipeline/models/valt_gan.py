@@ -23,7 +23,7 @@ Left open or contradictory, and chosen here (spec 2):
 - ``width`` multiplies all channels; 1 is the published size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -144,18 +144,23 @@ class Generator(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.2)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.decoder(self.latent(self.features(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])))
+        return self.decoder(self.encoded(frames))
+
+    def encoded(self, frames: Tensor) -> Tensor:
+        """z of four frames (B, 4, colours, H, W)."""
+        features = self.features(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        return self.latent(features.unbind(1))
 
     def features(self, frames: Tensor) -> Tensor:
         """Of frames by themselves: (n, colours, H, W) to (n, C, H/8, W/8)."""
         return self.encoder(frames)
 
-    def latent(self, features: Tensor) -> Tensor:
-        """z of the features of four frames: (B, 4, C, h, w) to (B, 4 * segment, h, w), float32."""
-        spatial = self.reduce(features.flatten(1, 2))
+    def latent(self, features: Sequence[Tensor]) -> Tensor:
+        """z of the features of four frames: four of (B, C, h, w) to (B, 4 * segment, h, w), float32."""
+        spatial = self.reduce(torch.cat(list(features), dim=1))  # which keeps channels last
         if self.reduce_frame is None:
             return (spatial + shift_segments(spatial, INPUTS)).float()
-        reduced = self.reduce_frame(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        reduced = torch.stack([self.reduce_frame(each) for each in features], dim=1)
         return (spatial + shift_frames(reduced).flatten(1, 2)).float()
 
 
@@ -225,7 +230,7 @@ class VALTGAN(Model):
         frames = scale_frames(batch["frames"])
         inputs, target = frames[:, :INPUTS], frames[:, INPUTS]
         network, judge = self.generator, self.discriminator
-        z = network.latent(network.features(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2]))
+        z = network.encoded(inputs)
         mined = self.config.mined(z, network.decoder, judge)
         moved = (mined.z - z).detach()  # gradient goes through the mined latent as through the encoder's
         predicted = network.decoder(z + moved if self.config.g_uses_mined else z)
@@ -307,7 +312,7 @@ class VALTGANScorer(Scorer):
     def encode(self, rows: dict[str, Tensor], complete: Complete) -> tuple[Tensor, Tensor]:
         """Squared errors (n, colours, H, W) of the predicted frames, in [0, 1], and D's scores of these (n,)."""
         n, frames, features = len(complete.starts), rows["frames"], rows["features"]
-        predicted = self._predicted(torch.stack([features[i : i + n] for i in range(INPUTS)], dim=1))
+        predicted = self._predicted([features[i : i + n] for i in range(INPUTS)])
         realness = patch_gan.score(self.discriminator(predicted))
         return (predicted.float() - frames[INPUTS : INPUTS + n]).square() / 4, realness
 
@@ -320,14 +325,14 @@ class VALTGANScorer(Scorer):
     def predict(self, arrays: Arrays, position: int) -> np.ndarray:
         """The predicted fifth frame of a window."""
         frames = scale_frames(torch.from_numpy(np.array(arrays["frames"][:INPUTS])).to(self.options.device))
-        return stored_frame(self._predicted(self._features(frames)[None])[0].float())
+        return stored_frame(self._predicted(self._features(frames).split(1))[0].float())
 
     def _features(self, frames: Tensor) -> Tensor:
         """(n, colours, H, W) to (n, C, h, w)."""
         return self.generator.features(frames.to(self.options.dtype, memory_format=torch.channels_last))
 
-    def _predicted(self, features: Tensor) -> Tensor:
-        """(n, 4, C, h, w) to frames (n, colours, H, W), of the decoder's type."""
+    def _predicted(self, features: Sequence[Tensor]) -> Tensor:
+        """Features of four frames, (n, C, h, w) each, to frames (n, colours, H, W), of the decoder's type."""
         z = self.generator.latent(features)
         if self.config.mine_at_test:
             z = self.config.mined(z, self.generator.decoder, self.discriminator).z
