@@ -113,7 +113,7 @@ class Decoder(nn.Module):
         if head == "tanh":
             self.head.append(nn.Tanh())
         elif head == "bn_lrelu":
-            self.head.extend([nn.BatchNorm2d(colours), nn.LeakyReLU(0.2)])
+            self.head.extend([nn.BatchNorm2d(colours), nn.LeakyReLU(0.2, inplace=True)])
 
     def forward(self, z: Tensor) -> Tensor:
         with torch.autocast(z.device.type, enabled=False):
@@ -340,7 +340,9 @@ class VALTGANScorer(Scorer):
 
 
 def _doubled(i: int, o: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(i, o, 2, stride=2, bias=False), nn.BatchNorm2d(o), nn.LeakyReLU(0.2))
+    return nn.Sequential(
+        nn.ConvTranspose2d(i, o, 2, stride=2, bias=False), nn.BatchNorm2d(o), nn.LeakyReLU(0.2, inplace=True)
+    )
 
 
 def _gradient_norm(network: nn.Module) -> Tensor:

@@ -23,7 +23,7 @@ class PatchGAN(nn.Module):
         c64, c128, c256, c512 = (max(1, round(c * width)) for c in (64, 128, 256, 512))
         self.layers = nn.Sequential(
             nn.Conv2d(colours, c64, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             *_normalised(c64, c128, stride=2),
             *_normalised(c128, c256, stride=2),
             *_normalised(c256, c512, stride=1),
@@ -59,4 +59,4 @@ def score(logits: Tensor) -> Tensor:
 
 
 def _normalised(i: int, o: int, stride: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(i, o, 4, stride=stride, padding=1, bias=False), nn.BatchNorm2d(o), nn.LeakyReLU(0.2)
+    return nn.Conv2d(i, o, 4, stride=stride, padding=1, bias=False), nn.BatchNorm2d(o), nn.LeakyReLU(0.2, inplace=True)
