@@ -142,6 +142,15 @@ def test_one_step_changes_every_weight_of_both_networks(tmp_path, scenes, g_uses
     assert max(steps) == pytest.approx(1e-3, rel=1e-2), "Adam's first step is the learning rate"
 
 
+def test_the_discriminator_learns_at_its_own_rate(tmp_path, scenes):
+    before, config = Before(), replace(TINY, discriminator_rate=0.1)
+    state = run(tmp_path, scenes, config, ONE_STEP, [before]).checkpoint.state
+    for network, rate in (("generator", 1e-3), ("discriminator", 1e-4)):
+        weights = [name for name in state if name.startswith(network) and state[name].ndim == 4]
+        steps = [float((state[name] - before.state[name]).abs().max()) for name in weights]
+        assert max(steps) == pytest.approx(rate, rel=1e-2)
+
+
 def test_the_generator_s_step_leaves_no_gradient_in_the_discriminator(scenes):
     model, judged = VALTGAN(TINY, colours=1), {}
     optimizers = model.configure_optimizers()

@@ -17,6 +17,7 @@ Left open or contradictory, and chosen here (spec 2):
   generator on plain ones, as AdvLatGAN does. Nothing is mined at test unless ``mine_at_test``.
 - Eq. 6's norm is the mean squared error (``l2: rmse`` is its root). Adam's betas are 0.5 and 0.999, the learning rate
   stays, 60 epochs. ``preset: paper`` weighs the adversarial loss by 1, ``stable`` by 0.05, as Frame-Pred does.
+- ``discriminator_rate`` is 1, as one rate is printed; narrow networks at a higher rate want Frame-Pred's tenth.
 - D steps first, then the generator against the new D. D is the PatchGAN of 70x70.
 - In mixed precision z and the decoder's first convolution stay in float32: bfloat16 cannot tell latents of a box of
   0.008 apart.
@@ -74,6 +75,7 @@ class Config:
         g_uses_mined: the generator is trained on mined latents, too.
         mine_at_test: latents are mined before a frame is predicted for its score.
         preset: weight of the adversarial loss, 1 or 0.05.
+        discriminator_rate: the discriminator's learning rate in parts of the generator's.
         l2: the squared error or its root.
     """
 
@@ -89,6 +91,7 @@ class Config:
     g_uses_mined: bool = True
     mine_at_test: bool = False
     preset: Literal["paper", "stable"] = "paper"
+    discriminator_rate: float = Field(default=1.0, gt=0)
     l2: Literal["mse", "rmse"] = "mse"
 
     def mined(self, z: Tensor, decoder: nn.Module, discriminator: nn.Module) -> Mined:
@@ -284,8 +287,8 @@ class VALTGAN(Model):
 
     def configure_optimizers(self) -> Any:
         """Adam for both; the paper names no schedule."""
-        networks = self.generator, self.discriminator
-        return [torch.optim.Adam(network.parameters(), lr=self.learning_rate, betas=BETAS) for network in networks]
+        rates = {self.generator: 1.0, self.discriminator: self.config.discriminator_rate}
+        return [torch.optim.Adam(n.parameters(), self.learning_rate * part, betas=BETAS) for n, part in rates.items()]
 
     def scorer(self, options: ScoringOptions) -> "VALTGANScorer":
         return VALTGANScorer(self, options)
