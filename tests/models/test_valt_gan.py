@@ -202,6 +202,15 @@ def test_a_box_of_no_size_trains_bit_for_bit_as_latents_that_need_no_mining(tmp_
     assert not all(torch.equal(value, mined[name]) for name, value in none.items())
 
 
+@pytest.mark.parametrize("g_uses_mined", [True, False])
+def test_ten_steps_of_mining_are_no_batches_to_batch_norm(tmp_path, scenes, g_uses_mined):
+    config = replace(TINY, g_uses_mined=g_uses_mined, steps=10, threshold=1.0)
+    state = run(tmp_path, scenes, config, ONE_STEP).checkpoint.state
+    counted = {name: int(value) for name, value in state.items() if name.endswith("num_batches_tracked")}
+    assert {n for name, n in counted.items() if name.startswith("generator")} == {1}
+    assert {n for name, n in counted.items() if name.startswith("discriminator")} == {3}, "real, generated, for G"
+
+
 class Kill(Callback):
     """Kills its own process in the middle of the second epoch: nothing is cleaned up."""
 
