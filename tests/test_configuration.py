@@ -29,6 +29,7 @@ from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, model_class
 from vad_pipeline.pipeline_registry import PSEUDO_ANOMALIES, SAME_INPAINTER
 from vad_pipeline.scoring.gamma_sweep import Sweeps
+from vad_pipeline.scoring.run_time import RunTime
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.settings import CONFIG_LOADER_ARGS
 from vad_pipeline.sources import SOURCES
@@ -276,6 +277,9 @@ def test_what_is_swept_and_compared_loads(environment):
     systems = loaded["model_comparison"]["systems"]
     assert {"lgn_net", "frame_pred"} <= set(systems)
     assert len(set(systems)) == len(systems)
+    timed = RunTime(**loaded["run_time"])
+    assert set(timed.systems) <= set(SYSTEMS)
+    assert (timed.frames, timed.warm_up) == (50, 10)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

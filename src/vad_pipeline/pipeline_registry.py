@@ -36,6 +36,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "transfer": _transfer,
         "clip_comparison": _clip_comparison,
         "model_comparison": _model_comparison,
+        "run_time": _run_time,
         "lgn_net_sweeps": _lgn_net_sweeps,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "image_anomalies": _image_anomalies,
@@ -126,6 +127,13 @@ def _model_comparison() -> Pipeline:
     from vad_pipeline.pipelines import model_comparison
 
     return model_comparison.create_pipeline()
+
+
+def _run_time() -> Pipeline:
+    """Times of a frame of all systems, trained before or not."""
+    from vad_pipeline.pipelines import run_time
+
+    return run_time.create_pipeline()
 
 
 def _lgn_net_sweeps() -> Pipeline:

@@ -130,6 +130,6 @@ def test_every_node_has_a_name_and_every_model_a_namespace_of_its_own():
 def test_all_pipelines_can_be_made_and_the_default_ends_with_a_report(project):
     pipelines.set_requested(None)
     others = {"frame_extraction", "optical_flow", "flownet_training", "transfer", "clip_comparison"}
-    others |= {"model_comparison", "lgn_net_sweeps", "image_anomalies"}
+    others |= {"model_comparison", "run_time", "lgn_net_sweeps", "image_anomalies"}
     assert set(pipelines) == {"__default__", *others, *PSEUDO_ANOMALIES, *SYSTEMS, *EXPERIMENTS}
     assert "lgn_net.report" in pipelines["__default__"].all_outputs()

@@ -1,4 +1,4 @@
-"""The scored frames of every system, whichever have been evaluated."""
+"""What every system has left, whichever have run: scored frames, checkpoints."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,5 +10,5 @@ class EvaluatedSystemsDataset(PartitionedDataset):
     """Kedro's partitions, but none at all are no error: who reads them says which pipeline makes one."""
 
     def load(self) -> dict[str, Callable[[], Any]]:
-        """``<system>/<file>/<version>`` -> loads that table; empty before any system was evaluated."""
+        """``<system>/<file>/<version>`` -> loads that table or checkpoint; empty before any system has run."""
         return super().load() if self.exists() else {}
