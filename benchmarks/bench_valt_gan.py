@@ -1,23 +1,19 @@
-"""VALT-GAN: features shared by windows, mining where it is needed alone, and milliseconds per test frame (Table III).
+"""VALT-GAN: features shared by windows, and mining where it is needed alone.
 
-    python benchmarks/bench_valt_gan.py [--width 0.25] [--size 96 144] [--frames 68] [--repeats 3] [--published]
+    python benchmarks/bench_valt_gan.py [--width 0.25] [--size 96 144] [--frames 68] [--repeats 3]
 
 Bars: scoring with the encoder's features once a frame at least 2 times the plain forward of every window, terms equal
 within 1e-4 (the limit at the published size is 227 / 74 = 3.07, in multiplications); mining only the samples that need
-it at least 1.5 times mining all of them all steps, where half stop at once. ``--published`` adds the network of the
-paper, 160x160 and three colours, to Table III's milliseconds: for one frame at a time, warm, the network alone (on
-features of the frames before) and from stored pixels to score, on the CPU and on a GPU where there is one. Exit status
-1 where a bar is missed.
+it at least 1.5 times mining all of them all steps, where half stop at once. Exit status 1 where a bar is missed.
 """
 
 import argparse
 import sys
 from functools import partial
-from statistics import median
 
 import numpy as np
 import torch
-from measure import compare, machine, seconds, settle_batch_norm
+from measure import compare, machine, settle_batch_norm
 from torch import Tensor, nn
 
 from vad_pipeline.models.layers import patch_gan
@@ -99,40 +95,8 @@ def stopping(model: VALTGAN, frames: np.ndarray, repeats: int) -> bool:
     return times >= STOPPING
 
 
-def milliseconds(model: VALTGAN, frames: np.ndarray, device: torch.device, repeats: int) -> None:
-    """Table III: medians over frames, the first of which warm the network."""
-    scorer = model.scorer(ScoringOptions(device, batch=1))
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-
-    @torch.inference_mode()
-    def network(frame: Tensor, before: Tensor) -> None:
-        features = torch.cat([before, scorer.generator.features(frame)])
-        scorer.generator.decoder(scorer.generator.latent(features.split(1)))
-        wait()
-
-    def whole(row: np.ndarray) -> None:
-        scorer.push({"frames": row[None]})
-        wait()
-
-    scaled = scale_frames(torch.from_numpy(frames)).to(device)
-    with torch.inference_mode():
-        before = scorer.generator.features(scaled[: INPUTS - 1])
-    alone = [seconds(partial(network, scaled[i : i + 1], before)) for i in range(repeats + 2)]
-    for row in frames[:INPUTS]:
-        whole(row)
-    end_to_end = [seconds(partial(whole, row)) for row in frames[INPUTS : INPUTS + repeats + 2]]
-    height, width, colours = frames.shape[1:]
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    print(
-        f"{width}x{height}x{colours}, width {model.config.width}, one frame at a time on {name}: network alone "
-        f"{1000 * median(alone[2:]):.1f} ms, from stored pixels to score {1000 * median(end_to_end[2:]):.1f} ms "
-        "(printed: 36 ms in Table III, 48 ms in the text, V100)",
-        flush=True,
-    )
-
-
-def noise(n: int, height: int, width: int, colours: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (n, height, width, colours), np.uint8)
+def noise(n: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, height, width, 1), np.uint8)
 
 
 def main() -> None:
@@ -141,17 +105,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(96, 144), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--frames", type=int, default=68)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--published", action="store_true")
     arguments = parser.parse_args()
     print(f"{machine()}, {torch.get_num_threads()} threads")
-    small, frames = untrained(Config(width=arguments.width), 1), noise(arguments.frames, *arguments.size, 1)
+    small, frames = untrained(Config(width=arguments.width), 1), noise(arguments.frames, *arguments.size)
     passed = [sharing(small, frames, arguments.repeats), stopping(small, frames, arguments.repeats)]
-    devices = [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
-    for device in devices:
-        milliseconds(small, frames, device, repeats=10)
-        if arguments.published:
-            published = untrained(Config(), 3)
-            milliseconds(published, noise(16, 160, 160, 3), device, repeats=5 if device.type == "cpu" else 10)
     if not all(passed):
         sys.exit("a bar is missed")
 
