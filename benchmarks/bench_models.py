@@ -105,6 +105,7 @@ PLAIN: dict[str, Callable[[Any, Arrays], dict[str, float]]] = {
     "msti_net": two_streams,
     "alps": alps,
     "frame_pred": predictor,
+    "valt_gan": predictor,
     "conv3d_ae": autoencoder,
     "flow_conv3d_ae": autoencoder,
     "semantic_discriminator": classifier,

@@ -9,7 +9,14 @@ from kedro.pipeline import Pipeline
 from vad_pipeline.models.systems import SYSTEMS
 
 # names only: looking them up where they are declared would import torch for every command
-EXPERIMENTS = ("lgn_net_ablation", "msti_net_ablation", "pseudo_anomalies_ablation", "lntra_table", "mask_table")
+EXPERIMENTS = (
+    "lgn_net_ablation",
+    "msti_net_ablation",
+    "valt_gan_ablation",
+    "pseudo_anomalies_ablation",
+    "lntra_table",
+    "mask_table",
+)
 PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea", "pseudo_anomalies_random")
 SAME_INPAINTER = {"pseudo_anomalies_random": "pseudo_anomalies"}  # so that Table 4 compares masks and nothing else
 

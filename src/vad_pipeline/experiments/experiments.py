@@ -113,6 +113,12 @@ MSTI = {
     "E": "both streams, memory, connections by ASTFM",
 }
 
+VALT_BACKBONES = {
+    "resnet50": "ResNet-50",
+    "se_resnext50": "SE-ResNeXt-50",
+    "wider_resnet38": "WiderResNet-38",
+}
+
 # name, title, variant of the configuration, published row; Glo-Net with skips is the network of MNAD's prediction
 LGN_VARIANTS = (
     ("loc_net", "Loc-Net (Table II)", "loc_net", "lgn_net/loc_net"),
@@ -148,6 +154,20 @@ EXPERIMENTS: dict[str, Experiment] = {
         tuple(
             Row(variant, f"{variant}: {parts}", "msti_net", {"variant": variant}, published=f"msti_net/{variant}")
             for variant, parts in MSTI.items()
+        ),
+    ),
+    "valt_gan_ablation": Experiment(
+        "valt_gan_ablation",
+        "What mining in boxes of several sizes (Fig. 3, and none) and the backbone (Table IV) do to VALT-GAN",
+        (
+            Row("no_mining", "no mining (epsilon = 0)", "valt_gan", {"epsilon": 0.0}),
+            Row("epsilon_0_008", "epsilon = 0.008 (Fig. 3)", "valt_gan", {"epsilon": 0.008}),
+            Row("epsilon_0_08", "epsilon = 0.08 (Fig. 3)", "valt_gan", {"epsilon": 0.08}, published="valt_gan"),
+            Row("epsilon_0_8", "epsilon = 0.8 (Fig. 3)", "valt_gan", {"epsilon": 0.8}),
+            *(
+                Row(name, f"{title} (Table IV)", "valt_gan", {"backbone": name}, published=f"valt_gan/{name}")
+                for name, title in VALT_BACKBONES.items()
+            ),
         ),
     ),
     "pseudo_anomalies_ablation": Experiment(
