@@ -21,6 +21,7 @@ from vad_pipeline.clips.window import frames_of
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.table import baseline_rows, row_of_table
 from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.flow.dis import DIS
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.build import build
@@ -249,7 +250,7 @@ def run_row(
     split: str = "test",
     dataset: str = "",
     images: bool = False,
-    estimators: tuple[TVL1 | None, FlowNetFlow | None] = (None, None),
+    estimators: tuple[TVL1 | None, FlowNetFlow | None, DIS | None] = (None, None, None),
 ) -> RowResult:
     """Train, score and evaluate a row with every seed; what is finished is taken as it is.
 
