@@ -33,7 +33,11 @@ def recipes_of(
     """
     recipes: dict[str, Recipe] = {name: stream.recipe for name, stream in streams.items() if name != "frames"}
     if "flow" in recipes:
-        given = {"tvl1": tvl1 or TVL1(), "flownet": flownet or FlowNetFlow(), "dis": dis or DIS()}
+        given: dict[str, TVL1 | FlowNetFlow | DIS] = {
+            "tvl1": tvl1 or TVL1(),
+            "flownet": flownet or FlowNetFlow(),
+            "dis": dis or DIS(),
+        }
         settings = given[recipes["flow"]["estimator"]]
         recipes["flow"] = {**recipes["flow"], "settings": asdict(settings)}
     return recipes
