@@ -285,7 +285,8 @@ def run_row(
         network = build(checkpoint)
         scores, _ = score_clips(network, read, scoring, [list(leading.split(split))], folder, maps=False)
         weights = model.fusion(config)
-        measured = evaluate(scores, labels, model.terms, weights, seed, split, lengths, checkpoint.normaliser, images)
+        normaliser, fps = checkpoint.normaliser, {clip: stored.fps for clip, stored in leading.items()}
+        measured = evaluate(scores, labels, model.terms, weights, seed, split, lengths, normaliser, images, fps)
         metrics.append(measured | {f"found_{name}": value for name, value in network.facts().items()})
         tables.append(scores.assign(seed=seed))
         checkpoints.append(checkpoint)
@@ -312,7 +313,7 @@ def table_of(
 
     Returns:
         Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer,
-        gap (all per cent) and published (per cent, missing where none was printed).
+        gap, micro_auc_smoothed (all per cent) and published (per cent, missing where none was printed).
     """
     rows = [
         row_of_table(row.title, metrics[row.name], dataset, row.published, row.condition) for row in experiment.rows

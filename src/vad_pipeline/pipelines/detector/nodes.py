@@ -109,6 +109,7 @@ def evaluate_system(
     """Metrics under the headline protocol and beside it, the table, every frame's regularity, further rows' metrics."""
     declared = SYSTEMS[system]
     normaliser = {term: values for checkpoint in checkpoints for term, values in checkpoint.normaliser.items()}
+    fps = {clip: stored.fps for clip, stored in native_frames.items()}
     measured = measure(
         scores,
         labels,
@@ -117,9 +118,10 @@ def evaluate_system(
         Protocol(protocol, split, seed, images),
         dataset,
         {clip: len(stored) for clip, stored in native_frames.items()},
-        trivial_metrics(trivial, labels, split=split) if len(labels) else {},
+        trivial_metrics(trivial, labels, split=split, fps=fps) if len(labels) else {},
         checkpoints[0].about["held_out"],
         normaliser,
+        fps,
     )
     return measured.metrics, measured.table, measured.scored, measured.others
 
