@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from measure import machine, peak_anonymous_mib, seconds
 
@@ -20,6 +19,7 @@ from vad_pipeline.clips.clip import Clip
 from vad_pipeline.clips.pool import ClipPool
 from vad_pipeline.clips.resize import FrameSize, resize
 from vad_pipeline.fitting.checkpoint import write_checkpoint
+from vad_pipeline.flow.dis import DIS, dis_flow
 from vad_pipeline.flow.flownet import Config, FlowNet, estimate
 from vad_pipeline.flow.flownet_checkpoint import flownet_checkpoint
 from vad_pipeline.flow.flownet_flow import FlowNetFlow, flownet_rows
@@ -64,14 +64,9 @@ def flow_of_length(n: int) -> None:
 def main() -> None:
     print(machine())
     clip = frames()
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     quarter, full = FlowNet(Config(width=0.25)).eval(), FlowNet(Config()).eval()
-    still = np.zeros((256, 256, 2), np.float32)
     ways: dict[str, tuple[int, Callable[[], object]]] = {
-        "DIS (OpenCV)": (
-            PAIRS,
-            lambda: [dis.calc(clip[i, ..., 0], clip[i + 1, ..., 0], still.copy()) for i in range(PAIRS)],
-        ),
+        "DIS": (PAIRS, lambda: [dis_flow(clip[i], clip[i + 1], DIS()) for i in range(PAIRS)]),
         "TV-L1 fast, one process": (6, lambda: [tvl1_flow(clip[i], clip[i + 1], TVL1()) for i in range(6)]),
         "TV-L1 accurate, one process": (
             2,

@@ -16,6 +16,7 @@ from vad_pipeline.anomalies.pool import Pool
 from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.experiments.experiments import EXPERIMENTS, Budget, with_overrides
 from vad_pipeline.flow import flownet
+from vad_pipeline.flow.dis import DIS
 from vad_pipeline.flow.flownet import FlowNet
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.rendered_pairs import RenderedPairs
@@ -307,7 +308,8 @@ def test_pseudo_anomalies_load_and_have_the_size_that_is_meant(environment, name
 def test_flow_loads_and_is_estimated_as_meant(environment):
     loaded = parameters(environment)
     flow = loaded["optical_flow"]
-    assert set(flow["estimators"]) == {"tvl1", "flownet"}
+    assert set(flow["estimators"]) == {"tvl1", "flownet", "dis"}
+    assert DIS(**flow["dis"]).preset == "medium"
     assert TVL1(**flow["tvl1"]).preset == ("accurate" if environment in ("ped2", *OF_IMAGES) else "fast")
     assert FlowNetFlow(**flow["flownet"]).checkpoint is None
     training = loaded["flownet_training"]

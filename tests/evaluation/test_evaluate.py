@@ -65,6 +65,7 @@ def test_the_mapping_holds_what_the_protocol_reports_and_only_floats():
         "micro_auc", "micro_auc_low", "micro_auc_high", "micro_auc_global", "micro_auc_common", "macro_auc",
         "average_precision", "eer", "gap", "frames_scored", "frames_abnormal", "clips_scored",
         "micro_auc_term_psnr", "micro_auc_term_distance", "micro_auc_kind_both", "micro_auc_kind_both_cyclist",
+        "micro_auc_smoothed",
     }  # fmt: skip
     assert all(type(value) is float for value in metrics.values())
     assert json.loads(json.dumps(metrics)) == metrics
@@ -249,6 +250,7 @@ def test_images_are_normalised_globally_with_intervals_over_frames_and_no_window
     assert metrics["micro_auc"] > 0.6, "per clip a class would be scaled to itself and the areas be lost"
     assert metrics["micro_auc_low"] < metrics["micro_auc"] < metrics["micro_auc_high"]
     assert "micro_auc_common" not in metrics
+    assert "micro_auc_smoothed" not in metrics
 
 
 def test_held_out_normalisation_stands_beside_where_there_is_a_normaliser():

@@ -51,6 +51,18 @@ def test_pairs_are_spread_over_every_clip_that_moves(store_clips):
     assert pairs == [("test/01", 0), ("test/01", 1), *(("train/01", t) for t in (0, 9, 19, 28))]
 
 
+def test_the_disagreement_of_three_estimators_is_the_mean_of_their_pairs(store_clips):
+    frames = store_clips({"train/01": sliding()})
+    flows = {
+        "tvl1": true_flow(),
+        "flownet": np.zeros((5, 32, 48, 2), np.float16),
+        "dis": true_flow(),
+    }
+    found = compare_flows(frames, {name: store_clips({"train/01": flow}) for name, flow in flows.items()})
+    assert found.metrics["disagreement"] == pytest.approx(2 * 12 * 12 / (32 * 48) * 2 / 3)
+    assert found.metrics["dis_warp_error"] == found.metrics["tvl1_warp_error"]
+
+
 def test_one_estimator_alone_has_no_disagreement(store_clips):
     found = compare_flows(store_clips({"train/01": sliding()}), {"tvl1": store_clips({"train/01": true_flow()})})
     assert found.disagreement is None

@@ -185,7 +185,7 @@ def test_every_flow_between_the_inputs_is_seen(variant, row):
     assert scores(model, arrays)["psnr"][0] != scores(model, arrays | {"flow": changed})["psnr"][0]
 
 
-@pytest.mark.parametrize(("flow", "estimator"), [("flownet", "flownet"), ("tvl1", "tvl1")])
+@pytest.mark.parametrize(("flow", "estimator"), [("flownet", "flownet"), ("tvl1", "tvl1"), ("dis", "dis")])
 def test_flow_comes_from_the_estimator_that_the_configuration_names(flow, estimator):
     assert MSTINet.streams(Config(flow=flow))["flow"].recipe == {"estimator": estimator}
     assert MSTINet.streams(Config())["flow"].recipe == {"estimator": "flownet"}

@@ -14,12 +14,15 @@ def test_flow_fills_its_store_and_a_second_run_recomputes_nothing(shared_project
     assert flow["train/01"].shape == (9, 48, 64, 2)
     assert flow["train/01"].dtype == "float16"
     assert shared_project.load("flow_flownet", params=TINY)["train/01"].shape == (9, 48, 64, 2)
+    assert shared_project.load("flow_dis", params=TINY)["train/01"].shape == (9, 48, 64, 2)
     metrics = shared_project.load("optical_flow.metrics", params=TINY)
     assert metrics["pairs"] == 3 * 9
     assert metrics["tvl1_warp_error"] < metrics["no_motion_warp_error"]
+    assert metrics["dis_warp_error_moving"] < metrics["no_motion_warp_error_moving"]
     html = shared_project.load("optical_flow.report", params=TINY)
     assert "TV-L1" in html
     assert "FlowNet" in html
+    assert "DIS" in html
     pool = shared_project.data_root / "03_primary" / "scenes" / "clips"
     stamps = {path: path.stat().st_mtime_ns for path in pool.glob("*.npy")}
     shared_project.run("optical_flow", params=TINY)
@@ -30,12 +33,13 @@ def test_one_estimator_alone_leaves_the_other_store_empty(shared_project):
     params = TINY | {"optical_flow": TINY["optical_flow"] | {"estimators": ["tvl1"]}}
     shared_project.run("optical_flow", params=params)
     assert len(shared_project.load("flow_flownet", params=params)) == 0
+    assert len(shared_project.load("flow_dis", params=params)) == 0
     assert "FlowNet" not in shared_project.load("optical_flow.report", params=params)
 
 
 def test_an_unknown_estimator_is_named(shared_project):
     params = TINY | {"optical_flow": TINY["optical_flow"] | {"estimators": ["tvl1", "raft"]}}
-    with pytest.raises(Exception, match=r"optical_flow.estimators: raft; choose one or both of tvl1 and flownet"):
+    with pytest.raises(Exception, match=r"optical_flow.estimators: raft; choose some of tvl1, flownet, dis"):
         shared_project.run("optical_flow", params=params)
 
 

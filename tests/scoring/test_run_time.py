@@ -4,6 +4,8 @@ import torch
 from pydantic import ValidationError
 
 from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.clips.window import Stream
+from vad_pipeline.flow.dis import DIS, dis_flow
 from vad_pipeline.models.scorer import ScoringOptions
 from vad_pipeline.models.systems import model_class
 from vad_pipeline.scoring import run_time
@@ -154,6 +156,14 @@ def test_after_a_clip_there_is_no_flow_from_its_last_frame():
     assert "flow" in part.rows(frame)
     part.finish()
     assert "flow" not in part.rows(frame)
+
+
+def test_flow_of_a_pair_is_what_the_recipes_estimator_finds():
+    earlier, later = np.random.default_rng(0).integers(0, 255, (2, 40, 48, 1), np.uint8)
+    recipes = recipes_of({"flow": Stream(range(1), {"estimator": "dis"})}, dis=DIS("fast"))
+    assert recipes["flow"] == {"estimator": "dis", "settings": {"preset": "fast"}}
+    found = run_time._flow_of_pair(recipes["flow"], torch.device("cpu"))(earlier, later)
+    np.testing.assert_array_equal(found, dis_flow(earlier, later, DIS("fast")).astype(np.float16))
 
 
 def test_the_processor_is_named_with_its_threads():

@@ -33,6 +33,7 @@ from vad_pipeline.evaluation.metrics import (
     micro_auc,
 )
 from vad_pipeline.evaluation.normality import Normalisation, Normaliser, anomaly_score
+from vad_pipeline.evaluation.smoothing import smoothed
 from vad_pipeline.evaluation.terms import Term
 
 
@@ -46,6 +47,7 @@ def evaluate(
     lengths: Mapping[str, int] | None = None,
     normaliser: Normaliser | None = None,
     images: bool = False,
+    fps: Mapping[str, float | None] | None = None,
 ) -> dict[str, float]:
     """Measure one model.
 
@@ -59,7 +61,8 @@ def evaluate(
         lengths: clip -> frames; by default read off the labels, which hold a row per frame.
         normaliser: of held-out normal frames, from the checkpoint; None or empty where none was held out.
         images: the data are single images: the headline is normalised globally, intervals are over frames, and there
-            are no windows whose frames could differ.
+            are no windows whose frames could differ and no neighbours in time.
+        fps: clip -> frames a second, for the smoothed figure; 10 where it is not known.
 
     Returns:
         Flat; areas and rates are fractions; nan where undefined (no labels, one class only), with a warning.
@@ -70,6 +73,8 @@ def evaluate(
           is a normaliser
         - ``micro_auc_common``: only the frames that the 16-frame reconstruction family scores too, normalised among
           themselves, as if the model had scored no others
+        - ``micro_auc_smoothed``: the headline's score after a Gaussian of 0.3 s over each clip. Not causal: a frame's
+          score then depends on later frames, as no live alarm's can
         - ``macro_auc``, ``average_precision``, ``eer``, ``gap`` of the headline's score
         - ``micro_auc_term_<term>``: each term alone, per clip
         - ``micro_auc_kind_<kind>``: each kind and group of kinds, "/" replaced by "_"
@@ -105,6 +110,7 @@ def evaluate(
         if not images:
             common = _common_auc(aligned, terms, weights, lengths or labelled_lengths(labels))
             metrics["micro_auc_common"] = common
+            metrics["micro_auc_smoothed"] = micro_auc(label, smoothed(aligned[KEY], anomaly, fps))
         for term in terms:
             alone = anomaly_score(aligned, terms, {term: 1.0}, headline_normalisation(images))
             metrics[f"micro_auc_term_{term}"] = micro_auc(label, alone)

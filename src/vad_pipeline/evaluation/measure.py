@@ -63,6 +63,7 @@ def measure(
     trivial: Mapping[str, Mapping[str, float]],
     held_out: Collection[str] = (),
     normaliser: Normaliser | None = None,
+    fps: Mapping[str, float | None] | None = None,
 ) -> Measured:
     """Measure a system.
 
@@ -77,11 +78,12 @@ def measure(
         trivial: trivial baseline -> metrics.
         held_out: normal clips that took no part in training; rows of several terms are then also fused by their spread.
         normaliser: of these clips' scores.
+        fps: clip -> frames a second.
     """
 
     def measured(weights: Mapping[str, float]) -> dict[str, float]:
         found = evaluate(
-            scores, labels, terms, weights, protocol.seed, protocol.split, lengths, normaliser, protocol.images
+            scores, labels, terms, weights, protocol.seed, protocol.split, lengths, normaliser, protocol.images, fps
         )
         return found
 

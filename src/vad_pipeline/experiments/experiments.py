@@ -21,6 +21,7 @@ from vad_pipeline.clips.window import frames_of
 from vad_pipeline.evaluation.evaluate import evaluate
 from vad_pipeline.evaluation.table import baseline_rows, row_of_table
 from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.flow.dis import DIS
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.build import build
@@ -269,7 +270,7 @@ def run_row(
     split: str = "test",
     dataset: str = "",
     images: bool = False,
-    estimators: tuple[TVL1 | None, FlowNetFlow | None] = (None, None),
+    estimators: tuple[TVL1 | None, FlowNetFlow | None, DIS | None] = (None, None, None),
 ) -> RowResult:
     """Train, score and evaluate a row with every seed; what is finished is taken as it is.
 
@@ -304,7 +305,8 @@ def run_row(
         network = build(checkpoint)
         scores, _ = score_clips(network, read, scoring, [list(leading.split(split))], folder, maps=False)
         weights = model.fusion(config)
-        measured = evaluate(scores, labels, model.terms, weights, seed, split, lengths, checkpoint.normaliser, images)
+        normaliser, fps = checkpoint.normaliser, {clip: stored.fps for clip, stored in leading.items()}
+        measured = evaluate(scores, labels, model.terms, weights, seed, split, lengths, normaliser, images, fps)
         metrics.append(measured | {f"found_{name}": value for name, value in network.facts().items()})
         tables.append(scores.assign(seed=seed))
         checkpoints.append(checkpoint)
@@ -331,7 +333,7 @@ def table_of(
 
     Returns:
         Columns row, micro_auc, micro_auc_std, micro_auc_global, macro_auc, micro_auc_common, average_precision, eer,
-        gap (all per cent) and published (per cent, missing where none was printed).
+        gap, micro_auc_smoothed (all per cent) and published (per cent, missing where none was printed).
     """
     rows = [
         row_of_table(row.title, metrics[row.name], dataset, row.published, row.condition) for row in experiment.rows

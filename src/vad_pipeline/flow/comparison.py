@@ -1,7 +1,8 @@
-"""How well flow explains what changes between frames, and how far two estimators are apart; no true flow is needed."""
+"""How well flow explains what changes between frames, and how far estimators are apart; no true flow is needed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
 import cv2
@@ -40,9 +41,9 @@ class FlowComparison:
         metrics: flat. ``<estimator>_warp_error`` and ``no_motion_warp_error``: mean absolute gray difference after
             warping the later frame to the earlier (gray levels), with ``_moving`` over the pixels of ``moving`` alone;
             ``<estimator>_mean_motion`` (pixels); ``disagreement`` and ``disagreement_moving``: mean endpoint
-            difference of the two estimators (pixels); ``pairs`` sampled.
+            difference of two estimators (pixels), the mean of all pairs of estimators; ``pairs`` sampled.
         magnitudes: estimator -> share of pixels in each bin of ``BINS``.
-        disagreement: mean endpoint difference at each pixel (H, W), None unless there are two estimators.
+        disagreement: mean endpoint difference at each pixel (H, W), None where there is one estimator.
     """
 
     metrics: dict[str, float]
@@ -69,7 +70,7 @@ def moving(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
 
 
 def compare_flows(frames: Clips, flows: Mapping[str, Clips]) -> FlowComparison:
-    """Measure each estimator against assuming no motion, and two estimators against each other.
+    """Measure each estimator against assuming no motion, and the estimators against each other.
 
     Args:
         frames: the frames that flow was computed of, all of one size.
@@ -97,9 +98,9 @@ def compare_flows(frames: Clips, flows: Mapping[str, Clips]) -> FlowComparison:
             length = np.hypot(*np.moveaxis(flow.astype(np.float32), -1, 0))
             counts[name] += np.histogram(length, BINS)[0]
             add(f"{name}_mean_motion", float(length.mean()), length.size)
-        if len(pair.flows) == 2:
-            one, other = (flow.astype(np.float32) for flow in pair.flows.values())
-            apart = np.linalg.norm(one - other, axis=-1)
+        if len(pair.flows) > 1:
+            given = [flow.astype(np.float32) for flow in pair.flows.values()]
+            apart = np.mean([np.linalg.norm(one - other, axis=-1) for one, other in combinations(given, 2)], axis=0)
             difference.append(apart)
             add("disagreement", float(apart.mean()), apart.size)
             add("disagreement_moving", float(apart[where].mean()) if where.any() else 0.0, int(where.sum()))

@@ -83,7 +83,7 @@ class Config:
 
     width: float = Field(default=1.0, gt=0)
     variant: Variant = "E"
-    flow: Literal["flownet", "tvl1"] = "flownet"
+    flow: Literal["flownet", "tvl1", "dis"] = "flownet"
     limit: float = Field(default=LIMIT, gt=0)
     items: int = Field(default=10, ge=2)
     update: Literal["msti", "mnad"] = "msti"

@@ -20,8 +20,8 @@ from vad_pipeline.report.html import render_report
 
 matplotlib.use("Agg")
 
-TITLES = {"tvl1": "TV-L1", "flownet": "FlowNet", "no_motion": "no motion"}
-COLOURS = {"tvl1": "#1f77b4", "flownet": "#ff7f0e", "no_motion": "#9e9e9e"}
+TITLES = {"tvl1": "TV-L1", "flownet": "FlowNet", "dis": "DIS", "no_motion": "no motion"}
+COLOURS = {"tvl1": "#1f77b4", "flownet": "#ff7f0e", "dis": "#2ca02c", "no_motion": "#9e9e9e"}
 EXAMPLES = 5  # clips with a picture
 
 
@@ -41,7 +41,9 @@ def draw_flow_report(
         "Magnitudes": ("Share of all pixels of the sampled pairs, by length of the motion.", magnitudes),
     }
     if found.disagreement is not None:
-        caption = "Mean endpoint difference of the two estimators at each place of the picture."
+        caption = (
+            "Mean endpoint difference of two estimators at each place of the picture, averaged over all pairs of them."
+        )
         figures["Where the estimators disagree"] = (caption, disagreement)
     sizes = {f"{clip.shape[2]}x{clip.shape[1]}" for clip in frames.values()}
     html = render_report(
@@ -107,7 +109,7 @@ def magnitudes_figure(found: FlowComparison) -> Figure:
 
 
 def disagreement_figure(found: FlowComparison) -> Figure:
-    """Map of the mean endpoint difference of the two estimators."""
+    """Map of the mean endpoint difference of the estimators."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axis = figure.subplots()
     axis.axis("off")

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as typed
 from vad_pipeline.clips.resize import FrameSize, resize
 from vad_pipeline.features.providers import FrameFeatures, describe, load
 from vad_pipeline.fitting.devices import multiplies_bf16
+from vad_pipeline.flow.dis import DIS, dis_flow
 from vad_pipeline.flow.flownet import estimate
 from vad_pipeline.flow.flownet_checkpoint import load_flownet
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
@@ -198,7 +199,10 @@ def device_name(device: torch.device) -> str:
 
 def _flow_of_pair(recipe: Recipe, device: torch.device) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Flow float16 (H, W, 2) of two frames as it is stored, by the recipe's estimator."""
-    if recipe["estimator"] != "flownet":
+    if recipe["estimator"] == "dis":
+        dis = TypeAdapter(DIS).validate_python(recipe["settings"])
+        return lambda earlier, later: stored_row(dis_flow(earlier, later, dis), "run_time", 0)
+    if recipe["estimator"] == "tvl1":
         tvl1 = TypeAdapter(TVL1).validate_python(recipe["settings"])
         return lambda earlier, later: stored_row(tvl1_flow(earlier, later, tvl1), "run_time", 0)
     given = TypeAdapter(FlowNetFlow).validate_python(recipe["settings"])

@@ -67,19 +67,20 @@ def trivial_metrics(
     seed: int = 0,
     split: str = "test",
     lengths: Mapping[str, int] | None = None,
+    fps: Mapping[str, float | None] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Metrics of each baseline alone: the rows to print under any table.
 
     Args:
         trivial: as `trivial_scores` gives it.
-        labels, seed, split, lengths: as `evaluate`.
+        labels, seed, split, lengths, fps: as `evaluate`.
 
     Returns:
         Baseline -> flat metrics, as `evaluate` gives them. To compare on the frames of a model, read
         ``micro_auc_common``: these baselines score every frame.
     """
     return {
-        name: evaluate(trivial, labels, {name: term}, {name: 1.0}, seed=seed, split=split, lengths=lengths)
+        name: evaluate(trivial, labels, {name: term}, {name: 1.0}, seed=seed, split=split, lengths=lengths, fps=fps)
         for name, term in TRIVIAL_TERMS.items()
     }
 

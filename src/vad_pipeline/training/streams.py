@@ -12,6 +12,7 @@ from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.window import Stream
 from vad_pipeline.features.providers import FrameFeatures
 from vad_pipeline.features.stored_features import feature_jobs
+from vad_pipeline.flow.dis import DIS, dis_jobs
 from vad_pipeline.flow.flownet_flow import FlowNetFlow, flownet_jobs
 from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
 
@@ -19,19 +20,26 @@ Recipe = Mapping[str, Any]
 
 
 def recipes_of(
-    streams: Mapping[str, Stream], tvl1: TVL1 | None = None, flownet: FlowNetFlow | None = None
+    streams: Mapping[str, Stream],
+    tvl1: TVL1 | None = None,
+    flownet: FlowNetFlow | None = None,
+    dis: DIS | None = None,
 ) -> dict[str, Recipe]:
     """How each stream but the frames is made, as JSON; a checkpoint keeps it.
 
     Args:
         streams: what a configuration reads.
-        tvl1, flownet: settings of the estimators, where flow is read.
+        tvl1, flownet, dis: settings of the estimators, where flow is read.
     """
     recipes: dict[str, Recipe] = {name: stream.recipe for name, stream in streams.items() if name != "frames"}
     if "flow" in recipes:
-        by_flownet = recipes["flow"]["estimator"] == "flownet"
-        settings = asdict(flownet or FlowNetFlow()) if by_flownet else asdict(tvl1 or TVL1())
-        recipes["flow"] = {**recipes["flow"], "settings": settings}
+        given: dict[str, TVL1 | FlowNetFlow | DIS] = {
+            "tvl1": tvl1 or TVL1(),
+            "flownet": flownet or FlowNetFlow(),
+            "dis": dis or DIS(),
+        }
+        settings = given[recipes["flow"]["estimator"]]
+        recipes["flow"] = {**recipes["flow"], "settings": asdict(settings)}
     return recipes
 
 
@@ -39,6 +47,8 @@ def flow_jobs(frames: Clips, recipe: Recipe) -> dict[str, ClipJob]:
     """Flow of frames of the model's size, by the recipe's estimator."""
     if recipe["estimator"] == "flownet":
         return flownet_jobs(frames, TypeAdapter(FlowNetFlow).validate_python(recipe["settings"]))
+    if recipe["estimator"] == "dis":
+        return dis_jobs(frames, TypeAdapter(DIS).validate_python(recipe["settings"]))
     return tvl1_jobs(frames, TypeAdapter(TVL1).validate_python(recipe["settings"]))
 
 

@@ -14,6 +14,7 @@ from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.evaluation.fusion import join_scores
 from vad_pipeline.evaluation.measure import Protocol, measure
 from vad_pipeline.fitting.checkpoint import Checkpoint
+from vad_pipeline.flow.dis import DIS
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.build import build, configuration
@@ -31,9 +32,11 @@ def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
     return resize_jobs(native_frames, size)
 
 
-def estimate_flow(model: str, frames: Clips, config: Any, tvl1: TVL1, flownet: FlowNetFlow) -> dict[str, ClipJob]:
+def estimate_flow(
+    model: str, frames: Clips, config: Any, tvl1: TVL1, flownet: FlowNetFlow, dis: DIS
+) -> dict[str, ClipJob]:
     """Flow of the model's frames, float16 (T-1, H, W, 2); no clips where its configuration reads none."""
-    recipe = recipes_of(model_class(model).streams(config), tvl1, flownet).get("flow")
+    recipe = recipes_of(model_class(model).streams(config), tvl1, flownet, dis).get("flow")
     return {} if recipe is None else flow_jobs(frames, recipe)
 
 
@@ -54,12 +57,13 @@ def train_model(
     dataset: str,
     tvl1: TVL1 | None = None,
     flownet: FlowNetFlow | None = None,
+    dis: DIS | None = None,
     stored: Clips | None = None,
     **streams: Clips,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Train on normal clips, or take the result where that was done before; checkpoint and history."""
     curves = live_curves(namespace)
-    origin = Origin(dataset, recipes_of(model_class(model).streams(config), tvl1, flownet))
+    origin = Origin(dataset, recipes_of(model_class(model).streams(config), tvl1, flownet, dis))
     callbacks = [curves] if curves else []
     trained = train(model, config, size, training, seed, streams, working_directory, callbacks, stored, origin)
     return trained.checkpoint, trained.history
@@ -106,6 +110,7 @@ def evaluate_system(
     """Metrics under the headline protocol and beside it, the table, every frame's regularity, further rows' metrics."""
     declared = SYSTEMS[system]
     normaliser = {term: values for checkpoint in checkpoints for term, values in checkpoint.normaliser.items()}
+    fps = {clip: stored.fps for clip, stored in native_frames.items()}
     measured = measure(
         scores,
         labels,
@@ -114,9 +119,10 @@ def evaluate_system(
         Protocol(protocol, split, seed, images),
         dataset,
         {clip: len(stored) for clip, stored in native_frames.items()},
-        trivial_metrics(trivial, labels, split=split) if len(labels) else {},
+        trivial_metrics(trivial, labels, split=split, fps=fps) if len(labels) else {},
         checkpoints[0].about["held_out"],
         normaliser,
+        fps,
     )
     return measured.metrics, measured.table, _with_seconds(measured.scored, native_frames), measured.others
 

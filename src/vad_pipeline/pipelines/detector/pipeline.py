@@ -7,9 +7,10 @@ from vad_pipeline.models.systems import SYSTEMS, model_class, pictured_part
 from vad_pipeline.pipelines.bound import bound
 from vad_pipeline.pipelines.detector import nodes
 
+ESTIMATORS = ("tvl1", "flownet", "dis")  # of flow
 RUN = ("seed", "dataset", "protocol", "eval_split", "images")  # parameters that all namespaces share
 SHARED = {f"params:{name}": f"params:{name}" for name in RUN} | {
-    f"params:{estimator}": f"params:optical_flow.{estimator}" for estimator in ("tvl1", "flownet")
+    f"params:{estimator}": f"params:optical_flow.{estimator}" for estimator in ESTIMATORS
 }
 FIGURES = ("regularity", "peaks", "reconstructions", "roc", "kinds", "learning_curves")
 
@@ -37,7 +38,7 @@ def part_pipeline(system: System, part: str) -> Pipeline:
         "seed": "params:seed",
         "working_directory": "working_directory",
         "dataset": "params:dataset",
-        **({"tvl1": "params:tvl1", "flownet": "params:flownet"} if "flow" in model.reads else {}),
+        **({name: f"params:{name}" for name in ESTIMATORS} if "flow" in model.reads else {}),
         **{stream: stream for stream in model.reads},
     }
     if declared.pseudo:
@@ -77,7 +78,7 @@ def stream_nodes(model: str) -> list[Node]:
         steps += [Node(nodes.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames")]
     if "flow" in declared.reads:
         estimate = bound(nodes.estimate_flow, model, config=declared.config_class)
-        reads = ["frames", "params:model", "params:tvl1", "params:flownet"]
+        reads = ["frames", "params:model", *(f"params:{name}" for name in ESTIMATORS)]
         steps += [Node(estimate, reads, "flow", name="estimate_flow")]
     if "features" in declared.reads:
         describe = bound(nodes.describe_frames, model, config=declared.config_class)

@@ -13,6 +13,7 @@ from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.evaluation.evaluate import headline_normalisation, scored_frames
 from vad_pipeline.experiments.experiments import EXPERIMENTS, Budget, run_row, table_of, with_overrides
+from vad_pipeline.flow.dis import DIS
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.system import ONLY
@@ -30,12 +31,12 @@ def resize_frames(experiment: str, row: str, native_frames: Clips, size: FrameSi
 
 
 def estimate_flow(
-    experiment: str, row: str, frames: Clips, config: Any, tvl1: TVL1, flownet: FlowNetFlow
+    experiment: str, row: str, frames: Clips, config: Any, tvl1: TVL1, flownet: FlowNetFlow, dis: DIS
 ) -> dict[str, ClipJob]:
     """Flow as the row reads it, float16 (T-1, H, W, 2); no clips where it reads none."""
     declared = EXPERIMENTS[experiment].row(row)
     model = SYSTEMS[declared.system].parts[ONLY].model
-    return detector.estimate_flow(model, frames, with_overrides(config, declared.overrides), tvl1, flownet)
+    return detector.estimate_flow(model, frames, with_overrides(config, declared.overrides), tvl1, flownet, dis)
 
 
 def run_experiment_row(
@@ -52,6 +53,7 @@ def run_experiment_row(
     images: bool,
     tvl1: TVL1 | None = None,
     flownet: FlowNetFlow | None = None,
+    dis: DIS | None = None,
     stored: Clips | None = None,
     **streams: Clips,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -73,7 +75,7 @@ def run_experiment_row(
         split=split,
         dataset=dataset,
         images=images,
-        estimators=(tvl1, flownet),
+        estimators=(tvl1, flownet, dis),
     )
     return found.scores, found.metrics
 

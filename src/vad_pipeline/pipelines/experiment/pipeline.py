@@ -6,7 +6,13 @@ from vad_pipeline.experiments.experiments import EXPERIMENTS, Experiment, Row
 from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, model_class
 from vad_pipeline.pipelines.bound import bound
-from vad_pipeline.pipelines.detector.pipeline import in_namespace, pseudo_nodes, stream_nodes, trivial_baselines
+from vad_pipeline.pipelines.detector.pipeline import (
+    ESTIMATORS,
+    in_namespace,
+    pseudo_nodes,
+    stream_nodes,
+    trivial_baselines,
+)
 from vad_pipeline.pipelines.experiment import nodes
 
 
@@ -45,7 +51,7 @@ def _row_pipeline(experiment: Experiment, row: Row) -> Pipeline:
         "split": "params:eval_split",
         "dataset": "params:dataset",
         "images": "params:images",
-        **({"tvl1": "params:tvl1", "flownet": "params:flownet"} if "flow" in model.reads else {}),
+        **({name: f"params:{name}" for name in ESTIMATORS} if "flow" in model.reads else {}),
         **{stream: stream for stream in model.reads},
     }
     outside = {

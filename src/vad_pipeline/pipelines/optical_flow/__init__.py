@@ -1,4 +1,4 @@
-"""Frames -> optical flow by TV-L1 and FlowNet, and a report on both."""
+"""Frames -> optical flow by TV-L1, FlowNet and DIS, and a report on them."""
 
 from vad_pipeline.pipelines.optical_flow.pipeline import create_pipeline
 

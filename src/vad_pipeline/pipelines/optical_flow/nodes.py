@@ -1,6 +1,6 @@
 """Nodes of the optical_flow pipeline."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from matplotlib.figure import Figure
 
@@ -8,11 +8,12 @@ from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.flow.comparison import compare_flows
+from vad_pipeline.flow.dis import DIS, dis_jobs
 from vad_pipeline.flow.flownet_flow import FlowNetFlow, flownet_jobs
 from vad_pipeline.flow.tvl1 import TVL1, tvl1_jobs
 from vad_pipeline.report.flow_report import draw_flow_report
 
-Estimator = Literal["tvl1", "flownet"]
+Estimator = Literal["tvl1", "flownet", "dis"]
 
 
 def resize_frames(native_frames: Clips, size: FrameSize) -> dict[str, ClipJob]:
@@ -30,19 +31,25 @@ def estimate_flownet(frames: Clips, estimators: list[Estimator], config: FlowNet
     return flownet_jobs(frames, config) if "flownet" in _known(estimators) else {}
 
 
+def estimate_dis(frames: Clips, estimators: list[Estimator], config: DIS) -> dict[str, ClipJob]:
+    """DIS flow of every clip, float16 (T-1, H, W, 2); no clips where it is not among the estimators."""
+    return dis_jobs(frames, config) if "dis" in _known(estimators) else {}
+
+
 def report_flow(
-    dataset: str, frames: Clips, flow_tvl1: Clips, flow_flownet: Clips
+    dataset: str, frames: Clips, flow_tvl1: Clips, flow_flownet: Clips, flow_dis: Clips
 ) -> tuple[dict[str, float], Figure, Figure, Figure, str]:
     """Metrics, figures (examples, magnitudes, disagreement) and the HTML report on the flow that there is."""
-    flows = {name: clips for name, clips in (("tvl1", flow_tvl1), ("flownet", flow_flownet)) if clips}
+    flows = {"tvl1": flow_tvl1, "flownet": flow_flownet, "dis": flow_dis}
+    flows = {name: clips for name, clips in flows.items() if clips}
     found = compare_flows(frames, flows)
     return found.metrics, *draw_flow_report(dataset, frames, flows, found)
 
 
 def _known(estimators: list[Estimator]) -> list[Estimator]:
-    unknown = sorted(set(estimators) - {"tvl1", "flownet"})
+    unknown = sorted(set(estimators) - set(get_args(Estimator)))
     if unknown or not estimators:
         raise ValueError(
-            f"optical_flow.estimators: {', '.join(unknown) or 'none'}; choose one or both of tvl1 and flownet"
+            f"optical_flow.estimators: {', '.join(unknown) or 'none'}; choose some of {', '.join(get_args(Estimator))}"
         )
     return estimators

@@ -1,4 +1,4 @@
-"""Frames -> optical flow by TV-L1 and FlowNet, and a report on both."""
+"""Frames -> optical flow by TV-L1, FlowNet and DIS, and a report on them."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from vad_pipeline.pipelines.optical_flow import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """The optical_flow pipeline; ``flow_tvl1`` and ``flow_flownet``, which others read, lie outside its namespace."""
+    """The optical_flow pipeline; the flows, which others read, lie outside its namespace."""
     steps = [
         Node(nodes.resize_frames, ["native_frames", "params:frames"], "frames", name="resize_frames"),
         Node(nodes.estimate_tvl1, ["frames", "params:estimators", "params:tvl1"], "flow_tvl1", name="estimate_tvl1"),
@@ -16,9 +16,10 @@ def create_pipeline() -> Pipeline:
             "flow_flownet",
             name="estimate_flownet",
         ),
+        Node(nodes.estimate_dis, ["frames", "params:estimators", "params:dis"], "flow_dis", name="estimate_dis"),
         Node(
             nodes.report_flow,
-            ["params:dataset", "frames", "flow_tvl1", "flow_flownet"],
+            ["params:dataset", "frames", "flow_tvl1", "flow_flownet", "flow_dis"],
             ["metrics", "examples_figure", "magnitudes_figure", "disagreement_figure", "report"],
             name="report",
         ),
@@ -26,7 +27,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         steps,
         inputs={"native_frames": "frames"},
-        outputs={"flow_tvl1": "flow_tvl1", "flow_flownet": "flow_flownet"},
+        outputs={name: name for name in ("flow_tvl1", "flow_flownet", "flow_dis")},
         parameters={"params:dataset"},
         namespace="optical_flow",
     )

@@ -15,6 +15,7 @@ from vad_pipeline.clips.resize import FrameSize
 from vad_pipeline.evaluation.published import published_results, published_value
 from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.fitting.devices import torch_threads
+from vad_pipeline.flow.dis import DIS
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.build import build
@@ -111,6 +112,7 @@ def _network(
     estimators = (
         TypeAdapter(TVL1).validate_python(flow["tvl1"]),
         TypeAdapter(FlowNetFlow).validate_python(flow["flownet"]),
+        TypeAdapter(DIS).validate_python(flow["dis"]),
     )
     return model(config, colours=size.channels).eval(), size, recipes_of(model.streams(config), *estimators), False
 

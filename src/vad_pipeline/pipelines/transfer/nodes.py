@@ -81,7 +81,8 @@ def evaluate_transferred(
     weights = next(row.weights for row in rows_of(declared, configuration(checkpoints[0])) if row.key == "")
     normaliser = {term: values for checkpoint in checkpoints for term, values in checkpoint.normaliser.items()}
     lengths = {clip: len(stored) for clip, stored in native_frames.items()}
-    return evaluate(join_scores(scores), labels, terms_of(declared), weights, seed, split, lengths, normaliser)
+    fps = {clip: stored.fps for clip, stored in native_frames.items()}
+    return evaluate(join_scores(scores), labels, terms_of(declared), weights, seed, split, lengths, normaliser, fps=fps)
 
 
 def tabulate_transfer(
