@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vad_pipeline.features import cell_features as module
 from vad_pipeline.features.cell_features import CellFeatures, cell_features, wanted_rectangles
 from vad_pipeline.features.providers import LITE, FeatureError
 
@@ -88,6 +89,23 @@ def test_a_cell_depends_on_nothing_beyond_its_margin():
     assert wanted_rectangles(wanted[0]) == [(20, 21, 25, 26)]
     found = cell_features(frames, SETTINGS, CPU, wanted=wanted)
     np.testing.assert_allclose(found[0, 20, 25], cell_features(frames, SETTINGS, CPU)[0, 20, 25], atol=1e-3)
+
+
+@pytest.mark.parametrize("most", [450, 700])
+def test_large_frames_are_computed_in_pieces_that_leave_no_seam(most, monkeypatch):
+    frames = frames_of(1, 160, 200)
+    whole = cell_features(frames, SETTINGS, CPU)
+    sizes, run = [], module._run
+
+    def recorded(network, picture, device, bf16):
+        sizes.append(picture.shape[0] * picture.shape[1] / 64)
+        return run(network, picture, device, bf16)
+
+    monkeypatch.setattr(module, "_run", recorded)
+    monkeypatch.setattr(module, "MOST", 2 * most)
+    np.testing.assert_allclose(cell_features(frames, SETTINGS, CPU), whole, atol=1e-3)
+    assert len(sizes) > 3
+    assert max(sizes) <= most
 
 
 def test_rectangles_hold_every_wanted_cell():

@@ -26,6 +26,9 @@ CHANNELS = 40
 BEFORE, BEHIND = 5, 6  # cells that a vector of block 5 sees to the left and above, to the right and below, averaged
 APART = 7  # cells; wanted cells that are nearer lie in one rectangle
 OVERHEAD = 60  # cells that could be computed in the time that a further rectangle costs
+# Cells at a time, in float32 half as many: activations above 32 MiB are memory that the system hands out anew for every
+# layer, at twice the time.
+MOST = 6000
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -108,20 +111,18 @@ def cell_features(
     found = np.zeros((n, h, w, settings.dimension), np.float32)
     for t in range(n):
         parts = [Rectangle(0, h, 0, w)] if wanted is None else wanted_rectangles(wanted[t])
+        if device.type == "cpu":
+            parts = [piece for part in parts for piece in _pieces(part, h, w, MOST if bf16 else MOST // 2)]
         if not parts:
             continue
         enlarged = _enlarged(frames[t], h, w, settings)
-        for part in parts:
-            around = _with_margin(part, h, w)
-            rows, columns = (
-                slice(around.top * STRIDE, around.bottom * STRIDE),
-                slice(around.left * STRIDE, around.right * STRIDE),
-            )
+        for top, bottom, left, right in parts:
+            around = _with_margin(Rectangle(top, bottom, left, right), h, w)
+            rows = slice(around.top * STRIDE, around.bottom * STRIDE)
+            columns = slice(around.left * STRIDE, around.right * STRIDE)
             vectors = _run(network, enlarged[rows, columns], device, bf16)
-            inside = vectors[
-                part.top - around.top : part.bottom - around.top, part.left - around.left : part.right - around.left
-            ]
-            found[t, part.top : part.bottom, part.left : part.right] = inside
+            inside = vectors[top - around.top : bottom - around.top, left - around.left : right - around.left]
+            found[t, top:bottom, left:right] = inside
     return found
 
 
@@ -169,6 +170,22 @@ def _with_margin(part: Rectangle, h: int, w: int) -> Rectangle:
     return Rectangle(
         max(0, part.top - BEFORE), min(h, part.bottom + BEHIND), max(0, part.left - BEFORE), min(w, part.right + BEHIND)
     )
+
+
+def _pieces(part: Rectangle, h: int, w: int, most: int) -> list[Rectangle]:
+    """The rectangle in halves of halves that hold no more cells than ``most``, margins included."""
+    top, bottom, left, right = part
+    around = _with_margin(part, h, w)
+    smallest = max(bottom - top, right - left) <= BEFORE + BEHIND  # a piece that is mostly margin saves nothing
+    if smallest or (around.bottom - around.top) * (around.right - around.left) <= most:
+        return [part]
+    if bottom - top > right - left:
+        middle = (top + bottom) // 2
+        halves = [Rectangle(top, middle, left, right), Rectangle(middle, bottom, left, right)]
+    else:
+        middle = (left + right) // 2
+        halves = [Rectangle(top, bottom, left, middle), Rectangle(top, bottom, middle, right)]
+    return [piece for half in halves for piece in _pieces(half, h, w, most)]
 
 
 def _enlarged(frame: np.ndarray, h: int, w: int, settings: CellFeatures) -> np.ndarray:
