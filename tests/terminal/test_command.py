@@ -1,0 +1,60 @@
+"""`kedro run` as it is typed: exit code, last line, and how much stands before it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import PROJECT
+
+
+def kedro(tmp_path, *arguments, **environment):
+    """Runs a command of Kedro's in the project; returns exit code and lines of both outputs together."""
+    variables = os.environ | {"VAD_DATA_ROOT": str(tmp_path), "VAD_TRACKING": "off", "VAD_PARALLEL": "sequential"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kedro", *arguments],
+        cwd=PROJECT,
+        env=variables | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "last"),
+    [
+        (
+            ["--pipeline=frame_extraction", "--env=my_camera"],
+            "/01_raw/my_camera/train is missing; put your videos there or correct frame_extraction.videos in your conf "
+            "environment",
+        ),
+        (
+            ["--pipeline=frame_extraction", "--params=frame_extraction.source=scene"],
+            "known are: scenes, ucsd, ubnormal",
+        ),
+        (["--pipeline=clip_comparison"], "run `kedro run --pipeline=conv3d_ae` and `kedro run --pipeline=lntra_patch`"),
+    ],
+)
+def test_the_last_line_says_what_to_do(tmp_path, arguments, last):
+    code, lines = kedro(tmp_path, "run", *arguments)
+    assert code == 1
+    assert last in lines[-1]
+    assert lines[-2] == ""
+    assert not any("Traceback" in line for line in lines)
+    assert len(lines) < 8
+
+
+def test_verbose_brings_the_traceback_and_the_file_has_it_anyway(tmp_path):
+    arguments = "run", "--pipeline=frame_extraction", "--env=my_camera"
+    code, lines = kedro(tmp_path, *arguments, "--verbose")
+    assert code == 1
+    assert any("Traceback" in line for line in lines)
+    assert "is missing; put your videos there" in lines[-1]
+    assert kedro(tmp_path, *arguments, VAD_VERBOSE="1")[1] == lines
+    log = (PROJECT / "logs" / "kedro.log").read_text(encoding="utf-8")
+    assert f"{tmp_path}/01_raw/my_camera/train is missing" in log
+    assert "Traceback" in log
