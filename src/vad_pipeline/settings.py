@@ -7,6 +7,7 @@ from omegaconf.resolvers import oc
 from vad_pipeline.config_loader import LocalLastConfigLoader
 from vad_pipeline.hooks import MlflowTracking
 from vad_pipeline.pipelines.missing_inputs import MissingInputs
+from vad_pipeline.terminal.closing_box import ClosingBox
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -25,4 +26,4 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {"oc.env": oc.env, "absolute": absolute},
 }
 
-HOOKS = (MlflowTracking(), MissingInputs())
+HOOKS = (ClosingBox(), MlflowTracking(), MissingInputs())

@@ -71,8 +71,8 @@ def sentence_of(error: BaseException) -> str:
 def _invalid_parameters(text: str) -> str:
     """``lgn_net.training.epochs: input should be a valid integer (it is 'many')``, of every wrong field.
 
-    >>> _invalid_parameters("1 validation error for Training\\nepochs\\n  Wrong [type=x, input_value='a', input_type=y]")
-    "Training.epochs: wrong (it is 'a')"
+    >>> _invalid_parameters("1 validation error for Fit\\nepochs\\n  Wrong [type=x, input_value='a', input_type=y]")
+    "Fit.epochs: wrong (it is 'a')"
     """
     said = []
     for section in re.split(r"\n- ", text):
