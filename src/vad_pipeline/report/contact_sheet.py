@@ -31,6 +31,7 @@ def contact_sheet(clips: Mapping[str, np.ndarray], columns: int = 6, tile_width:
         tiles = [_tile(displayable(clip[i]), f"{i}", tile_width) for i in indices]
         title = np.full((18, columns * tile_width, 3), 255, np.uint8)
         text = f"{name}   {len(clip)} frames, {clip.shape[2]}x{clip.shape[1]}"
+        text = text.encode("ascii", "backslashreplace").decode()  # OpenCV's font has nothing else
         cv2.putText(title, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         lines += [title, np.hstack(tiles)]
     if not lines:
