@@ -106,7 +106,7 @@ def test_an_error_map_is_bright_where_the_error_is():
 
 
 def test_a_store_of_no_clips_is_shown(catalog):
-    dataset = catalog.get("alps.maps")
+    dataset = catalog.get("steal_net.maps")
     dataset.save({})
     assert dataset.preview(clips=6, frames=6)
 

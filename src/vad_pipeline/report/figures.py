@@ -49,7 +49,7 @@ def regularity_figure(scored: pd.DataFrame, columns: int = 3) -> Figure:
         axis.margins(x=0)
         axis.tick_params(labelsize=7)
     figure.supylabel("regularity (1 = normal)", fontsize=9)
-    figure.supxlabel("frame; abnormal frames shaded", fontsize=9)
+    figure.supxlabel("frame; abnormal frames shaded" if scored["label"].notna().any() else "frame", fontsize=9)
     return figure
 
 
@@ -107,7 +107,8 @@ def roc_figure(curves: Mapping[str, tuple[pd.DataFrame, float]]) -> Figure:
     """Frame-level ROC curves.
 
     Args:
-        curves: name -> (table fpr, tpr; micro AUC); the first one is drawn in colour, baselines in gray.
+        curves: name -> (table fpr, tpr; micro AUC); the first one is drawn in colour, baselines in gray. Without any,
+            the figure says so.
     """
     figure = Figure(figsize=(5.2, 4.8), layout="constrained")
     axis = figure.subplots()
@@ -115,6 +116,10 @@ def roc_figure(curves: Mapping[str, tuple[pd.DataFrame, float]]) -> Figure:
     for number, (name, (table, auc)) in enumerate(curves.items()):
         colour, width, line = (OWN, 2.0, "-") if number == 0 else (TRIVIAL, 1.3, styles[number % 3])
         axis.plot(table["fpr"], table["tpr"], label=f"{name}  {100 * auc:.1f}", color=colour, lw=width, ls=line)
+    if not curves:
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no labels of both kinds of frames", ha="center", va="center")
+        return figure
     axis.plot([0, 1], [0, 1], color="black", lw=0.6, alpha=0.4)
     axis.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.005))
     axis.legend(title="micro AUC, %", fontsize=8, title_fontsize=8, loc="lower right")
