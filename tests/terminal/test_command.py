@@ -36,6 +36,8 @@ def kedro(tmp_path, *arguments, **environment):
             ["--pipeline=frame_extraction", "--params=frame_extraction.source=scene"],
             "known are: scenes, ucsd, ubnormal",
         ),
+        (["--params=lgn_net.model.widht=1"], "lgn_net.model.widht: there is no such parameter; did you mean width?"),
+        (["--env=pedd2"], "did you mean ped2? there are fashion_mnist, mnist, my_camera, ped2, ped2_small, scenes, "),
         (["--pipeline=clip_comparison"], "run `kedro run --pipeline=conv3d_ae` and `kedro run --pipeline=lntra_patch`"),
     ],
 )

@@ -72,5 +72,5 @@ def test_wrong_parameters_are_named_one_after_the_other():
         sentence
     )
     assert "Training.held_out: input should be less than 1 (it is 2)" in sentence
-    assert "Training.epoch: there is no such parameter" in sentence
+    assert "Training.epoch: there is no such parameter; did you mean epochs?" in sentence
     assert "pydantic" not in sentence

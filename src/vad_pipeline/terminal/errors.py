@@ -1,6 +1,9 @@
 """Why a run stopped, as one sentence that says what to do."""
 
+import dataclasses
+import difflib
 import re
+import sys
 import traceback
 from pathlib import Path
 
@@ -13,8 +16,10 @@ WORDED_FOR_USERS = ("vad_pipeline", "kedro", "pydantic", "pydantic_core", "omega
 OUT_OF_MEMORY = "OutOfMemoryError"  # torch's, by name: whoever never imported torch has none
 # one line of a raise statement in a traceback that another process sent as text
 REMOTE = re.compile(r'File "(?P<file>[^"]+)", line \d+, in .*\n +(?P<line>.+)\n(?:[ ~^]+\n)?\S[^\n]*\s*"*\s*$')
-PARAMETER = re.compile(r"for parameter '(?P<name>[^']+)': \d+ validation errors? for \w+\n(?P<fields>.*)", re.DOTALL)
-PLAIN = re.compile(r"\d+ validation errors? for (?P<name>\w+)\n(?P<fields>.*)", re.DOTALL)
+PARAMETER = re.compile(
+    r"for parameter '(?P<name>[^']+)': \d+ validation errors? for (?P<type>\w+)\n(?P<fields>.*)", re.DOTALL
+)
+PLAIN = re.compile(r"\d+ validation errors? for (?P<name>(?P<type>\w+))\n(?P<fields>.*)", re.DOTALL)
 FIELD = re.compile(
     r"^(?P<field>\S.*)\n  (?P<said>.+?)(?: \[type=(?P<type>\w+), input_value=(?P<given>.*), \S+\])?$", re.M
 )
@@ -81,10 +86,27 @@ def _invalid_parameters(text: str) -> str:
         for field in FIELD.finditer(found["fields"]):
             where = f"{found['name']}.{field['field']}"
             if field["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-                said.append(f"{where}: there is no such parameter")
+                near = difflib.get_close_matches(field["field"], _fields_of(found["type"], found["name"]), n=2)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                said.append(f"{where}: there is no such parameter{hint}")
                 continue
             message = field["said"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
             given = field["given"] if field["type"] != "value_error" else None
             said.append(f"{where}: {message}" + (f" (it is {given})" if given else ""))
     return "; ".join(said)
+
+
+def _fields_of(type_name: str, parameter: str) -> list[str]:
+    """Fields of the type of a section; none where several types have its name and the parameter's says not which."""
+    types = {
+        module: found
+        for module, loaded in list(sys.modules.items())
+        if module.startswith("vad_pipeline.")
+        and isinstance(found := vars(loaded).get(type_name), type)
+        and found.__module__ == module
+        and dataclasses.is_dataclass(found)
+    }
+    own = [found for module, found in types.items() if module.rpartition(".")[2] in parameter.split(".")]
+    chosen = own or list(types.values())
+    return [field.name for field in dataclasses.fields(chosen[0])] if len(chosen) == 1 else []
