@@ -10,7 +10,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 
 LOCAL = "local"  # git-ignored: what is one's own, credentials among it
 TEXTS = "dataset", "data_root"  # keys of globals.yml that become parts of paths
-PATTERN = re.compile(r"[*?\[\]]")  # Kedro looks for versions and configuration by patterns, which know no escape
+PATTERN = re.compile(r"[*?\[\]{}]")  # Kedro takes these for patterns, of files or of names, and knows no escape
 
 
 class LocalLastConfigLoader(OmegaConfigLoader):
@@ -48,7 +48,7 @@ class LocalLastConfigLoader(OmegaConfigLoader):
         """Raises ValueError where nothing in ``conf`` would be found, MissingConfigException of a wrong environment."""
         if found := PATTERN.search(str(self.conf_source)):
             raise ValueError(
-                f"{self.conf_source}: Kedro finds no configuration in a folder with {found[0]} in its path; move the "
+                f"{self.conf_source}: Kedro takes {found[0]} in a path for a pattern and finds nothing here; move the "
                 "project"
             )
         if "://" in str(self.conf_source) or self._fs.isdir(self._get_conf_env_path(run_env)):
@@ -75,7 +75,7 @@ class LocalLastConfigLoader(OmegaConfigLoader):
             if found := PATTERN.search(value):
                 where = "set VAD_DATA_ROOT to, or move the project to," if name == "data_root" else "choose"
                 raise ValueError(
-                    f"{file}: {name} is {value}, and Kedro finds nothing below a name with {found[0]}; {where} one "
+                    f"{file}: {name} is {value}, and Kedro takes {found[0]} in a path for a pattern; {where} one "
                     "without"
                 )
 
