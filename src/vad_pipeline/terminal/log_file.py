@@ -2,12 +2,16 @@
 
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import yaml
 from kedro.framework.project import LOGGING
 
+import vad_pipeline
+
+PACKAGE = Path(vad_pipeline.__file__).parent
 FILE = Path("logs") / "kedro.log"  # in the project, git-ignored
 ONLY_FILE = "vad_pipeline.only_file"  # name of a logger that the terminal never sees
 # Kedro's accounts of what failed: the command line says the same in a sentence
@@ -24,6 +28,7 @@ def log_to_file(project: Path) -> Path | None:
         The file; None where KEDRO_LOGGING_CONFIG names another configuration, which is left as it is, or where the
         file cannot be written.
     """
+    warnings.formatwarning = _sentence
     if os.environ.get("KEDRO_LOGGING_CONFIG"):
         return None
     file = project / FILE
@@ -53,3 +58,15 @@ def log_to_file(project: Path) -> Path | None:
 def log_traceback(error: Exception) -> None:
     """Leave the whole traceback in the file."""
     logging.getLogger(ONLY_FILE).error("the run stopped", exc_info=error)
+
+
+_FORMAT = warnings.formatwarning
+
+
+def _sentence(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Our own warnings are worded for whoever runs the pipeline; others keep the place where they arose."""
+    return (
+        str(message) if Path(filename).is_relative_to(PACKAGE) else _FORMAT(message, category, filename, lineno, line)
+    )
