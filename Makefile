@@ -13,7 +13,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed
 	$(BIN)/kedro run
-	@$(BIN)/python -m vad_pipeline.where_to_look
 
 test: $(VENV)/.installed
 	$(BIN)/ruff format --check .

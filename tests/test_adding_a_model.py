@@ -52,7 +52,7 @@ def contents(root):
     return {
         path.relative_to(root): path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and not {"__pycache__", ".viz"} & set(path.parts)  # git ignores these
+        if path.is_file() and not {"__pycache__", ".viz", "logs"} & set(path.parts)  # git ignores these
     }
 
 

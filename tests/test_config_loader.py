@@ -92,3 +92,35 @@ def test_parameters_of_the_command_line_win_over_local(conf, tmp_path, env):
     with KedroSession.create(PROJECT, env=env, conf_source=str(tmp_path), runtime_params=given) as session:
         loaded = session.load_context().params
     assert loaded["net"]["training"] == {"epochs": 1, "batch": 2}
+
+
+def test_a_wrong_environment_names_those_there_are(conf):
+    with pytest.raises(MissingConfigException, match=r"environment streat: .*; did you mean street.* scenes, street$"):
+        conf("streat")["parameters"]
+
+
+@pytest.mark.parametrize("value", ["2", "012", "yes", "null", "[a, b]", "1.5"])
+@pytest.mark.parametrize("place", ["street", "local"])
+def test_a_dataset_that_yaml_takes_for_no_text_is_refused_with_key_and_file(conf, value, place):
+    with pytest.raises(ValueError, match=rf"{place}/globals\.yml: dataset is read as .* put it in quotes"):
+        conf("street", **{f"{place}/globals.yml": f"dataset: {value}"})
+    assert conf("street", **{f"{place}/globals.yml": f"dataset: '{value.strip('[]')}'"})["globals"]["dataset"]
+
+
+@pytest.mark.parametrize("path", ["/data/[a]", "/data/*", "/data/what?", "/data/{a}"])
+def test_what_kedro_would_take_for_a_pattern_is_refused_before_anything_is_read(conf, path):
+    with pytest.raises(ValueError, match=r"base/globals\.yml: data_root is .*VAD_DATA_ROOT"):
+        conf("street", **{"base/globals.yml": f"data_root: '{path}'"})
+    with pytest.raises(ValueError, match=r"street/globals\.yml: dataset is "):
+        conf("street", **{"base/globals.yml": "data_root: data", "street/globals.yml": f"dataset: 'a{path}'"})
+
+
+def test_a_project_that_kedro_cannot_look_into_is_named(tmp_path):
+    (tmp_path / "[mine]" / "conf" / "scenes").mkdir(parents=True)
+    with pytest.raises(ValueError, match="move the project"):
+        CONFIG_LOADER_CLASS(str(tmp_path / "[mine]" / "conf"), env=None, **CONFIG_LOADER_ARGS)
+
+
+@pytest.mark.parametrize("path", ["/data/a b", "/data/<b>&", "/data/$1", "/data/录像", "/data/#1"])
+def test_other_odd_paths_are_as_good_as_any(conf, path):
+    assert conf("street", **{"base/globals.yml": f"data_root: '{path}'"})["globals"]["data_root"] == path

@@ -38,7 +38,7 @@ from vad_pipeline.sources.extraction import FrameExtraction
 from vad_pipeline.training.train import Training
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.name not in ("base", "local"))
+ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("base", "local"))
 FUSED = "pseudo_anomaly_detector"
 PREDICTORS = ("lgn_net", "frame_pred", "msti_net", "mnad_pred", "mnad_recon")  # of one size in the small environments
 TRAINED = {

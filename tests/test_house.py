@@ -31,13 +31,14 @@ ORDER = (
     "report",
     "io",
     "pipelines",
+    "pipeline_registry",
     "hooks",
+    "terminal",
     "config_loader",
     "settings",
-    "pipeline_registry",
-    "where_to_look",
+    "cli",
 )
-KEDRO = {"io", "pipelines", "hooks", "config_loader", "settings", "pipeline_registry"}
+KEDRO = {"io", "pipelines", "pipeline_registry", "hooks", "terminal", "config_loader", "settings", "cli"}
 MLFLOW = {"tracking", "hooks"}
 
 

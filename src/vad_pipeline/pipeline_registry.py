@@ -1,5 +1,6 @@
 """The project's pipelines."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -21,13 +22,31 @@ PSEUDO_ANOMALIES = ("pseudo_anomalies", "pseudo_anomalies_telea", "pseudo_anomal
 SAME_INPAINTER = {"pseudo_anomalies_random": "pseudo_anomalies"}  # so that Table 4 compares masks and nothing else
 
 
+# Datasets are called <namespace>.<name>, and what joins several systems reads those of each; Kedro takes the dots of
+# other namespaces than a node's own for a slip.
+DOTS = "One or more dataset names contain '.' characters"
+
+
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines by name; ``__default__`` is what `kedro run` does on a fresh clone.
 
     Where the command line names pipelines, only these are made, so that `--pipeline=frame_extraction` starts without
     importing torch.
     """
-    makers: dict[str, Callable[[], Pipeline]] = {
+    requested = getattr(pipelines, "_requested_pipelines", None)
+    return {name: make_pipeline(name) for name in pipeline_makers() if not requested or name in requested}
+
+
+def make_pipeline(name: str) -> Pipeline:
+    """One pipeline, whichever were requested."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=DOTS)
+        return pipeline_makers()[name]()
+
+
+def pipeline_makers() -> dict[str, Callable[[], Pipeline]]:
+    """What makes each pipeline."""
+    return {
         "frame_extraction": _extraction,
         "optical_flow": _optical_flow,
         "flownet_training": _flownet_training,
@@ -42,8 +61,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "image_anomalies": _image_anomalies,
         "__default__": partial(_system, "lgn_net"),
     }
-    requested = getattr(pipelines, "_requested_pipelines", None)
-    return {name: make() for name, make in makers.items() if not requested or name in requested}
 
 
 def _extraction() -> Pipeline:

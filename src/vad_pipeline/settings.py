@@ -7,6 +7,8 @@ from omegaconf.resolvers import oc
 from vad_pipeline.config_loader import LocalLastConfigLoader
 from vad_pipeline.hooks import MlflowTracking
 from vad_pipeline.pipelines.missing_inputs import MissingInputs
+from vad_pipeline.terminal.closing_box import ClosingBox
+from vad_pipeline.terminal.unread_parameters import UnreadParameters
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -25,4 +27,4 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {"oc.env": oc.env, "absolute": absolute},
 }
 
-HOOKS = (MlflowTracking(), MissingInputs())
+HOOKS = (ClosingBox(), MlflowTracking(), MissingInputs(), UnreadParameters())

@@ -1,3 +1,5 @@
+import io
+import logging
 import warnings
 
 import lightning
@@ -58,3 +60,16 @@ def test_a_fit_in_a_folder_that_is_not_empty_and_without_held_out_clips_warns_of
 def test_other_warnings_are_shown():
     with pytest.warns(UserWarning, match="the rate is odd"), quiet():
         warnings.warn("the rate is odd", stacklevel=1)
+
+
+def test_what_lightning_logs_goes_to_the_project_s_log_and_to_no_console_of_its_own(tmp_path, monkeypatch, caplog):
+    said = io.StringIO()
+    monkeypatch.setattr(logging.getLogger("lightning"), "handlers", [logging.StreamHandler(said)])
+    fit(tmp_path)
+    assert "GPU available" in said.getvalue(), "Lightning stopped talking: nothing needs to be quiet"
+    said.truncate(0)
+    caplog.clear()
+    quiet()(fit)(tmp_path)
+    assert said.getvalue() == ""
+    assert "GPU available" in caplog.text
+    assert logging.getLogger("lightning").handlers

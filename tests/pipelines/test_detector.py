@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 
 import numpy as np
@@ -67,12 +68,12 @@ def test_scoring_with_a_checkpoint_of_another_configuration_is_refused(ran):
         ran.run("lgn_net", params=other, node_names=["lgn_net.score"])
 
 
-def test_unlabelled_videos_get_scores_curves_and_a_report(project, tmp_path):
+def test_unlabelled_videos_of_any_name_get_scores_curves_and_a_report(project, tmp_path, capsys):
     import cv2
 
     root = tmp_path / "mine"
     rng = np.random.default_rng(0)
-    for split, clips in (("training", ("01", "02")), ("testing", ("01",))):
+    for split, clips in (("training", ("01", "02")), ("testing", (name := "$1$ <b> [red]录",))):
         for clip in clips:
             folder = root / split / "frames" / clip
             folder.mkdir(parents=True)
@@ -88,8 +89,15 @@ def test_unlabelled_videos_get_scores_curves_and_a_report(project, tmp_path):
     assert scored["label"].isna().all()
     assert scored["second"].isna().all(), "images without a rate have no times"
     assert scored["regularity"].between(0, 1).all()
+    assert set(scored["clip"]) == {f"test/{name}"}
     html = project.load("lgn_net.report", params=params)
-    assert len(re.findall("data:image/png", html)) >= 4
+    assert len(re.findall("data:image/png", html)) == 3
+    for empty in (">ROC<", "–", "<table", "<b>"):
+        assert empty not in html, empty
+    assert "Nothing is measured: that takes labels" in html
+    (file,) = project.data_root.glob("08_reporting/scenes/lgn_net/metrics.json/*/metrics.json")
+    assert json.loads(file.read_text(), parse_constant=pytest.fail)["micro_auc"] is None
+    assert "no labels, nothing to measure" in capsys.readouterr().out
 
 
 def test_an_experiment_runs_its_rows_once_and_shares_trainings(project, monkeypatch):

@@ -11,12 +11,13 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError
 from vad_pipeline.fitting.devices import TrainingError, torch_threads
+from vad_pipeline.fitting.progress_bar import FitProgress
 from vad_pipeline.fitting.quiet import quiet
 
 HISTORY_COLUMNS = ("epoch", "name", "value")
@@ -97,20 +98,20 @@ def fit(
     keeper = ModelCheckpoint(
         dirpath=folder, filename=resume.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    trainer = lightning.Trainer(
-        max_epochs=settings.epochs,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        callbacks=[_SeedEpochs(seed), _StopOnNaN(name, folder), _History(), keeper, TQDMProgressBar(10), *callbacks],
-        default_root_dir=folder,
-        logger=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
     begun = read_resumable(resume) is not None
     with torch_threads(settings.threads), quiet():
+        trainer = lightning.Trainer(
+            max_epochs=settings.epochs,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            callbacks=[_SeedEpochs(seed), _StopOnNaN(name, folder), _History(), keeper, FitProgress(name), *callbacks],
+            default_root_dir=folder,
+            logger=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
         trainer.fit(module, **loaders, ckpt_path=resume if begun else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -1,6 +1,7 @@
-"""Warnings of Lightning's that tell whoever trains a model nothing."""
+"""What Lightning says that tells whoever trains a model nothing."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator
 
@@ -13,8 +14,16 @@ NOISE = (  # regular expressions for the beginning of a message
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Leaves out ``NOISE`` while a module is fitted; every other warning is shown as before."""
-    with warnings.catch_warnings():
-        for message in NOISE:
-            warnings.filterwarnings("ignore", message=message)
-        yield
+    """Leaves out ``NOISE`` while a module is fitted; every other warning is shown as before.
+
+    What Lightning logs goes where the project's logs go, and not to Lightning's own console beside that.
+    """
+    lightning = logging.getLogger("lightning")
+    consoles, lightning.handlers = lightning.handlers, []
+    try:
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        lightning.handlers = consoles

@@ -7,6 +7,7 @@ from typing import Any
 from kedro.io.core import AbstractVersionedDataset, Version
 
 from vad_pipeline.fitting.checkpoint import Checkpoint, header_of, read_checkpoint, write_checkpoint
+from vad_pipeline.io.metrics_dataset import valid_json
 
 
 class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
@@ -51,4 +52,4 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
 
         from kedro_datasets._typing import JSONPreview
 
-        return JSONPreview(json.dumps(header_of(self.load()), default=str))
+        return JSONPreview(json.dumps(valid_json(header_of(self.load())), default=str))

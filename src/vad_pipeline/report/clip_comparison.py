@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from vad_pipeline.clips.clip import Clip
 from vad_pipeline.report.figures import ABNORMAL
+from vad_pipeline.report.names import shown as shown_name
 from vad_pipeline.report.peaks import enlarged
 from vad_pipeline.sources.raw_clip import spans_of
 
@@ -68,7 +69,9 @@ def clip_comparison_figure(clip: str, frames: Clip, models: Mapping[str, OnClip]
     for name in models:
         curves.plot(anomaly.index, anomaly[name], lw=1.2, label=name)
     curves.axvline(shown, color="black", lw=0.8, ls=":")
-    curves.set(xlabel=f"frame of {clip}; abnormal frames shaded", ylabel="anomaly score", ylim=(-0.03, 1.03))
+    curves.set(
+        xlabel=f"frame of {shown_name(clip)}; abnormal frames shaded", ylabel="anomaly score", ylim=(-0.03, 1.03)
+    )
     curves.margins(x=0)
     curves.legend(fontsize=7, loc="upper right")
     image = np.squeeze(np.asarray(frames.array()[shown]))

@@ -37,6 +37,10 @@ TABLE_CAPTION = (
     "interval is a 95% bootstrap over test clips. The last column smooths that score over 0.3 s, which looks ahead. "
     "Below the model stand scores that take no learning: a detector that does not beat them has learnt nothing of use."
 )
+UNMEASURED = (
+    "Nothing is measured: that takes labels of both normal and abnormal frames. What the model finds most anomalous is "
+    "below."
+)
 PEAKS = 12  # clips with a picture in the report, the most anomalous ones
 
 
@@ -97,13 +101,14 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
         for name, value in found.metrics.items()
         if name.startswith("micro_auc_kind_")
     }
+    curves = _roc_curves(found, baselines)
     drawn = {
         "regularity": figures.distributions_figure({"": found.scored}, "anomaly")
         if found.images
         else figures.regularity_figure(found.scored),
         "peaks": figures.peaks_figure(peaks),
         "reconstructions": reconstructions_figure({"": examples}),
-        "roc": figures.roc_figure(_roc_curves(found, baselines)),
+        "roc": figures.roc_figure(curves),
         "kinds": figures.kinds_figure(kinds),
         "learning": figures.learning_curves_figure(found.history),
     }
@@ -114,8 +119,9 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
             "expected instead; and its error.",
             drawn["peaks"],
         ),
-        "ROC": ("Frame level, headline protocol.", drawn["roc"]),
     }
+    if curves:
+        captions["ROC"] = ("Frame level, headline protocol.", drawn["roc"])
     if examples:
         captions["What the model makes of normal and abnormal frames"] = (
             f"Test frames drawn at random{'' if side is None else ', where they scored highest'}: as they are above, "
@@ -133,6 +139,7 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
         table=_table(found, baselines),
         figures=captions,
         published=_own_rows(published, found.system),
+        unmeasured=UNMEASURED,
     )
     return (
         drawn["regularity"],
@@ -177,7 +184,7 @@ def _table(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -> pd.
     table = {}
     for name, metrics in rows.items():
         low, high = metrics.get("micro_auc_low", float("nan")), metrics.get("micro_auc_high", float("nan"))
-        interval = "–" if pd.isna(low) else f"{100 * low:.1f} to {100 * high:.1f}"
+        interval = float("nan") if pd.isna(low) else f"{100 * low:.1f} to {100 * high:.1f}"
         table[name] = [interval if key == "interval" else float(metrics.get(key, float("nan"))) for key in COLUMNS]
     return pd.DataFrame.from_dict(table, orient="index", columns=list(COLUMNS.values()))
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from vad_pipeline.report.names import shown
 from vad_pipeline.report.peaks import Peak
 from vad_pipeline.sources.raw_clip import spans_of
 
@@ -42,14 +43,13 @@ def regularity_figure(scored: pd.DataFrame, columns: int = 3) -> Figure:
                 axis.axvspan(frames[start], frames[stop - 1] + 1, color=ABNORMAL, alpha=0.18, lw=0)
         axis.plot(frames, part["regularity"], color=NORMAL, lw=1.1)
         kinds = ", ".join(sorted(set(part["kind"]) - {""}))
-        axis.set_title(
-            f"{clip}{'  ' + kinds if kinds else '' if labelled else '  (unlabelled)'}", fontsize=9, loc="left"
-        )
+        title = f"{clip}{'  ' + kinds if kinds else '' if labelled else '  (unlabelled)'}"
+        axis.set_title(shown(title), fontsize=9, loc="left")
         axis.set_ylim(-0.03, 1.03)
         axis.margins(x=0)
         axis.tick_params(labelsize=7)
     figure.supylabel("regularity (1 = normal)", fontsize=9)
-    figure.supxlabel("frame; abnormal frames shaded", fontsize=9)
+    figure.supxlabel("frame; abnormal frames shaded" if scored["label"].notna().any() else "frame", fontsize=9)
     return figure
 
 
@@ -72,7 +72,7 @@ def distributions_figure(parts: Mapping[str, pd.DataFrame], term: str, columns: 
         for label, name, colour in ((0, "normal", NORMAL), (1, "abnormal", ABNORMAL)):
             values = part.loc[part["label"] == label, term]
             axis.hist(values, bins=bins, color=colour, alpha=0.5, label=name, density=len(values) > 0)
-        axis.set_title(title, fontsize=8, loc="left")
+        axis.set_title(shown(title), fontsize=8, loc="left")
         axis.tick_params(labelsize=7)
         axis.set_yticks([])
     axes.flat[0].legend(fontsize=8)
@@ -86,8 +86,8 @@ def peaks_figure(peaks: Sequence[Peak]) -> Figure:
     figure = Figure(figsize=(9.5, 2.2 * rows), layout="constrained")
     axes = figure.subplots(rows, 3, squeeze=False)
     for row, peak in zip(axes, peaks, strict=False):
-        shown = ((peak.frame, ""), (peak.prediction, "expected by the model"), (peak.error, "error map"))
-        for axis, (image, title) in zip(row, shown, strict=True):
+        pictures = ((peak.frame, ""), (peak.prediction, "expected by the model"), (peak.error, "error map"))
+        for axis, (image, title) in zip(row, pictures, strict=True):
             axis.set_axis_off()
             if image is None:
                 continue
@@ -99,7 +99,7 @@ def peaks_figure(peaks: Sequence[Peak]) -> Figure:
             row[0].add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, ec="red", lw=1.8))
         truth = {None: "", True: ", abnormal", False: ", normal"}[peak.abnormal]
         kind = f" ({peak.kind})" if peak.kind else ""
-        row[0].set_title(f"{peak.clip}, frame {peak.number}{truth}{kind}", fontsize=7.5, loc="left")
+        row[0].set_title(shown(f"{peak.clip}, frame {peak.number}{truth}{kind}"), fontsize=7.5, loc="left")
     return figure
 
 
@@ -107,7 +107,8 @@ def roc_figure(curves: Mapping[str, tuple[pd.DataFrame, float]]) -> Figure:
     """Frame-level ROC curves.
 
     Args:
-        curves: name -> (table fpr, tpr; micro AUC); the first one is drawn in colour, baselines in gray.
+        curves: name -> (table fpr, tpr; micro AUC); the first one is drawn in colour, baselines in gray. Without any,
+            the figure says so.
     """
     figure = Figure(figsize=(5.2, 4.8), layout="constrained")
     axis = figure.subplots()
@@ -115,6 +116,10 @@ def roc_figure(curves: Mapping[str, tuple[pd.DataFrame, float]]) -> Figure:
     for number, (name, (table, auc)) in enumerate(curves.items()):
         colour, width, line = (OWN, 2.0, "-") if number == 0 else (TRIVIAL, 1.3, styles[number % 3])
         axis.plot(table["fpr"], table["tpr"], label=f"{name}  {100 * auc:.1f}", color=colour, lw=width, ls=line)
+    if not curves:
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no labels of both kinds of frames", ha="center", va="center")
+        return figure
     axis.plot([0, 1], [0, 1], color="black", lw=0.6, alpha=0.4)
     axis.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.005))
     axis.legend(title="micro AUC, %", fontsize=8, title_fontsize=8, loc="lower right")
@@ -131,7 +136,7 @@ def kinds_figure(areas: Mapping[str, float]) -> Figure:
     figure = Figure(figsize=(6.5, 0.8 + 0.32 * max(1, len(names))), layout="constrained")
     axis = figure.subplots()
     values = [100 * areas[name] for name in names]
-    bars = axis.barh(names, values, color=NORMAL)
+    bars = axis.barh([shown(name) for name in names], values, color=NORMAL)
     axis.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontsize=8)
     axis.axvline(50, color="black", lw=0.8, ls="--")
     axis.set(xlim=(0, 108), xlabel="micro AUC against all normal frames, % (50 = chance)")

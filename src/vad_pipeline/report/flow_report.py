@@ -17,6 +17,7 @@ from vad_pipeline.flow.representation import colour_wheel
 from vad_pipeline.flow.warp import warp
 from vad_pipeline.report.contact_sheet import FLOW_SCALE, displayable
 from vad_pipeline.report.html import render_report
+from vad_pipeline.report.names import shown
 
 matplotlib.use("Agg")
 
@@ -80,7 +81,7 @@ def examples_figure(frames: Clips, flows: Mapping[str, Clips], examples: int = E
         axis.axis("off")
     for row, pair in zip(axes, chosen, strict=False):
         row[0].imshow(displayable(pair.earlier))
-        row[0].set_title(f"{pair.clip}, frame {pair.frame}", fontsize=8, loc="left")
+        row[0].set_title(shown(f"{pair.clip}, frame {pair.frame}"), fontsize=8, loc="left")
         _error(row[1], pair, np.zeros((*pair.earlier.shape[:2], 2), np.float32), "frame difference")
         for i, (name, flow) in enumerate(pair.flows.items()):
             row[2 + 2 * i].imshow(displayable(flow))

@@ -15,6 +15,7 @@ from vad_pipeline.clips.clip import Clips
 from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.report.contact_sheet import FLOW_SCALE, displayable
 from vad_pipeline.report.html import render_report
+from vad_pipeline.report.names import shown
 
 matplotlib.use("Agg")
 
@@ -88,7 +89,7 @@ def gallery_figure(frames: Clips, holes: Clips, spatial: Clips, flow: Clips, tem
             line[6].imshow(displayable(flow[run.clip].array()[run.start + row]))
             line[7].imshow(displayable(mixed[row]))
         line[0].text(
-            0, -0.04, f"{run.clip}, frame {run.start + row}", fontsize=7, va="top", transform=line[0].transAxes
+            0, -0.04, shown(f"{run.clip}, frame {run.start + row}"), fontsize=7, va="top", transform=line[0].transAxes
         )
     return figure
 

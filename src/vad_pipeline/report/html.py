@@ -18,6 +18,7 @@ def render_report(
     figures: Mapping[str, tuple[str, Figure]],
     published: pd.DataFrame | None = None,
     headline: str | None = None,
+    unmeasured: str = "",
 ) -> str:
     """The report; images lie inside, nothing is fetched.
 
@@ -29,17 +30,20 @@ def render_report(
         figures: heading -> (caption, figure).
         published: columns paper, table, row, dataset, value, note; None or empty where there is nothing to compare.
         headline: row of the table that stands out; None is the first.
+        unmeasured: what stands there instead of a table without any figure, where nothing could be measured.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("vad_pipeline.report", "."), autoescape=True)
+    measured = any(isinstance(value, str) or not pd.isna(value) for row in table.values for value in row)
     return environment.get_template("report.html").render(
         title=title,
         facts=facts,
         caption=caption,
         columns=list(table.columns),
         headline=headline or (str(table.index[0]) if len(table) else None),
-        rows=[
-            (str(name), [_cell(value) for value in row]) for name, row in zip(table.index, table.values, strict=True)
-        ],
+        rows=[(str(name), [_cell(value) for value in row]) for name, row in zip(table.index, table.values, strict=True)]
+        if measured
+        else [],
+        unmeasured=unmeasured,
         figures=[(heading, caption, png(figure)) for heading, (caption, figure) in figures.items()],
         published=[] if published is None else published.to_dict("records"),
     )

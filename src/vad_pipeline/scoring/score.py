@@ -167,7 +167,7 @@ def _score_group(
         torch_threads(scoring.threads),
         Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
     ):
-        task = progress.add_task("scoring", total=total)
+        task = progress.add_task(f"scoring {next(iter(prints)).partition('/')[0]} clips", total=total)
         scorer = model.scorer(scoring.options())
         for clip, own in prints.items():
             arrays = {stream: clips[clip].array() for stream, clips in streams.items()}

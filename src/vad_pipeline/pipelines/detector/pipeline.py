@@ -2,6 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from vad_pipeline.flow.flownet_flow import FlowNetFlow
+from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.system import System
 from vad_pipeline.models.systems import SYSTEMS, model_class, pictured_part
 from vad_pipeline.pipelines.bound import bound
@@ -12,6 +14,7 @@ RUN = ("seed", "dataset", "protocol", "eval_split", "images")  # parameters that
 SHARED = {f"params:{name}": f"params:{name}" for name in RUN} | {
     f"params:{estimator}": f"params:optical_flow.{estimator}" for estimator in ESTIMATORS
 }
+ESTIMATORS = {"tvl1": TVL1, "flownet": FlowNetFlow}  # where a node is given them, they are there
 FIGURES = ("regularity", "peaks", "reconstructions", "roc", "kinds", "learning_curves")
 
 
@@ -47,7 +50,7 @@ def part_pipeline(system: System, part: str) -> Pipeline:
         steps += made
     steps += [
         Node(
-            bound(nodes.train_model, declared.model, namespace, config=model.config_class),
+            bound(nodes.train_model, declared.model, namespace, config=model.config_class, **ESTIMATORS),
             learns,
             ["checkpoint", "history"],
             name="train",

@@ -65,7 +65,7 @@ def _row_pipeline(experiment: Experiment, row: Row) -> Pipeline:
         outside["pseudo_native"] = f"{row.pseudo}.spatial"
         made, reads["stored"] = pseudo_nodes(model_name)
         steps += [_of_the_row(experiment, row, step) for step in made]
-    run = bound(nodes.run_experiment_row, experiment.name, row.name, config=model.config_class)
+    run = bound(nodes.run_experiment_row, experiment.name, row.name, config=model.config_class, **ESTIMATORS)
     steps += [Node(run, reads, ["scores", "metrics"], name="run_row")]
     return in_namespace(steps, experiment.namespace(row), outside)
 

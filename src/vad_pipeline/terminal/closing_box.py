@@ -1,0 +1,127 @@
+"""The box at the end of a run: what was measured, whether anything was trained, where to look."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.pipeline import Pipeline
+from rich.box import ROUNDED
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+FINISHED = "finished.safetensors"  # what a training leaves in its working directory
+ROWS = 14  # of a table; longer ones are in the report
+BASELINE = "(no learning)"
+
+
+class ClosingBox:
+    """Kedro's hook; the box is printed on standard output."""
+
+    _trained_before: frozenset[Path] = frozenset()
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Remember which trainings were finished."""
+        self._trained_before = finished_trainings(pipeline, catalog)
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Print the box."""
+        names = " + ".join(run_params.get("pipeline_names") or ["lgn_net"])
+        dataset = catalog.load("params:dataset") if "params:dataset" in catalog else ""
+        new = len(finished_trainings(pipeline, catalog) - self._trained_before)
+        lines = [*headlines(pipeline, catalog), *trainings(pipeline, new), *places(pipeline, catalog)]
+        print_box(f"{names} on {dataset}", lines)
+
+
+def print_box(title: str, lines: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+    """A box around names and what is said of them; without borders where the terminal is too narrow for the longest."""
+    console = console or Console(highlight=False)
+    left = max((len(name) for name, _ in lines), default=0)
+    text = Text("\n").join(Text(f"{name:{left}}  {said}") for name, said in lines)
+    needed = max(len(title), *(len(line) for line in text.plain.splitlines() or [""])) + 6
+    if console.is_terminal and console.width < needed:
+        console.print(Text(f"\n{title}", "bold"), text, sep="\n", soft_wrap=True)
+        return
+    # a file, or what reads a pipe, has no width: paths stay whole
+    console.width = max(console.width, needed)
+    console.print(Panel.fit(text, title=Text(title, "bold"), title_align="left", box=ROUNDED))
+
+
+def headlines(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]:
+    """Micro AUC of what the run measured, trivial baselines beside it."""
+    said = []
+    for name in _made(pipeline, ".table"):
+        table = catalog.load(name)
+        if not isinstance(table, pd.DataFrame) or not {"row", "micro_auc"} <= set(table.columns):
+            continue
+        metrics = f"{name.removesuffix('.table')}.metrics"
+        measured = catalog.load(metrics) if metrics in pipeline.all_outputs() else {}
+        for row in table.head(ROWS).itertuples():
+            if math.isnan(row.micro_auc):  # type: ignore[arg-type]
+                said.append((str(row.row), "no labels, nothing to measure"))
+                continue
+            interval = _interval(measured) if row.Index == 0 else ""
+            said.append((str(row.row).replace(f" {BASELINE}", ""), f"micro AUC {row.micro_auc:5.1f} %{interval}"))
+            if BASELINE in str(row.row):
+                said[-1] = (said[-1][0], f"{said[-1][1]}  {BASELINE}")
+        if len(table) > ROWS:
+            said.append(("", f"and {len(table) - ROWS} further rows"))
+    return said
+
+
+def trainings(pipeline: Pipeline, new: int) -> list[tuple[str, str]]:
+    """Whether models were trained now or before; nothing of a run that trains none."""
+    wanted = sum(any(name.endswith(".checkpoint") for name in node.outputs) for node in pipeline.nodes)
+    if not wanted and not new and not any(name.endswith(".working_directory") for name in pipeline.inputs()):
+        return []
+    if not new:
+        return [("trainings", "none: finished ones of earlier runs were used again")]
+    again = f", {wanted - new} of earlier runs used again" if wanted > new else ""
+    return [("trainings", f"{new} in this run{again}")]
+
+
+def finished_trainings(pipeline: Pipeline, catalog: DataCatalog) -> frozenset[Path]:
+    """Files that finished trainings left in the working directories that the pipeline reads."""
+    folders = {
+        Path(catalog.get(name)._filepath)  # type: ignore[union-attr]
+        for name in pipeline.inputs()
+        if name.endswith(".working_directory")
+    }
+    return frozenset(file for folder in folders for file in folder.glob(f"**/{FINISHED}"))
+
+
+def places(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]:
+    """Where reports are; where there is none, the pictures, tables and cards that nothing reads."""
+    found = [("report", name) for name in _made(pipeline, ".report")]
+    found = found or [("result", name) for name in sorted(pipeline.outputs()) if _path(name, catalog)]
+    said = [(kind, path) for kind, name in found[:ROWS] if (path := _path(name, catalog))]
+    return [*said, ("lineage", "kedro viz run")] if said else []
+
+
+def _made(pipeline: Pipeline, ending: str) -> list[str]:
+    return [name for node in pipeline.nodes for name in node.outputs if name.endswith(ending)]
+
+
+def _path(name: str, catalog: DataCatalog) -> str | None:
+    """Where the run wrote a dataset, relative to the working directory where that is shorter."""
+    dataset = catalog.get(name)
+    path = getattr(dataset, "_filepath", None)
+    if path is None:
+        return None
+    if isinstance(dataset, AbstractVersionedDataset) and (saved := dataset.resolve_save_version()):
+        path = dataset._get_versioned_path(saved)
+    here = Path(str(path))
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
+
+
+def _interval(metrics: dict[str, float | None]) -> str:
+    low, high = metrics.get("micro_auc_low"), metrics.get("micro_auc_high")
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    return f"  (95% interval {100 * low:.1f} to {100 * high:.1f})"

@@ -1,0 +1,91 @@
+"""`kedro run` as it is typed: exit code, last line, and how much stands before it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import PROJECT
+
+
+def kedro(tmp_path, *arguments, **environment):
+    """Runs a command of Kedro's in the project; returns exit code and lines of both outputs together."""
+    variables = os.environ | {"VAD_DATA_ROOT": str(tmp_path), "VAD_TRACKING": "off", "VAD_PARALLEL": "sequential"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kedro", *arguments],
+        cwd=PROJECT,
+        env=variables | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "last"),
+    [
+        (
+            ["--pipeline=frame_extraction", "--env=my_camera"],
+            "/01_raw/my_camera/train is missing; put your videos there or correct frame_extraction.videos in your conf "
+            "environment",
+        ),
+        (
+            ["--pipeline=frame_extraction", "--params=frame_extraction.source=scene"],
+            "known are: scenes, ucsd, ubnormal",
+        ),
+        (["--params=lgn_net.model.widht=1"], "lgn_net.model.widht: there is no such parameter; did you mean width?"),
+        (["--env=pedd2"], "did you mean ped2? there are fashion_mnist, mnist, my_camera, ped2, ped2_small, scenes, "),
+        (["--pipeline=clip_comparison"], "run `kedro run --pipeline=conv3d_ae` and `kedro run --pipeline=lntra_patch`"),
+    ],
+)
+def test_the_last_line_says_what_to_do(tmp_path, arguments, last):
+    code, lines = kedro(tmp_path, "run", *arguments)
+    assert code == 1
+    assert last in lines[-1]
+    assert lines[-2] == ""
+    assert not any("Traceback" in line for line in lines)
+    assert len(lines) < 8
+
+
+def test_verbose_brings_the_traceback_and_the_file_has_it_anyway(tmp_path):
+    arguments = "run", "--pipeline=frame_extraction", "--env=my_camera"
+    code, lines = kedro(tmp_path, *arguments, "--verbose")
+    assert code == 1
+    assert any("Traceback" in line for line in lines)
+    assert "is missing; put your videos there" in lines[-1]
+    assert kedro(tmp_path, *arguments, VAD_VERBOSE="1")[1] == lines
+    log = (PROJECT / "logs" / "kedro.log").read_text(encoding="utf-8")
+    assert f"{tmp_path}/01_raw/my_camera/train is missing" in log
+    assert "Traceback" in log
+
+
+SMALL = (
+    "--params=frame_extraction.scenes.train_clips=2,frame_extraction.scenes.test_clips=2,frame_extraction.scenes.frames=24,"
+    "frame_extraction.scenes.height=48,frame_extraction.scenes.width=64,lgn_net.frames.height=48,lgn_net.frames.width=64,"
+    "lgn_net.model.width=0.0625,lgn_net.training.epochs=2,lgn_net.training.held_out=0.5"
+)
+
+
+@pytest.mark.slow
+def test_a_run_says_little_and_ends_with_the_box(tmp_path):
+    code, lines = kedro(tmp_path, "run", SMALL)
+    assert code == 0
+    assert len(lines) < 40
+    assert [line.split()[:2] for line in lines if "━" in line] == [
+        ["frames", "━" * 40],
+        ["masks", "━" * 40],
+        ["frames", "━" * 40],
+        ["training", "lgn_net"],
+        ["scoring", "test"],
+        ["scoring", "train"],
+        ["maps", "━" * 40],
+    ]
+    for noise in ("Loading data", "Saving data", "torchvision", "litlogger", "Warning", "WARNING", "GPU", "Epoch"):
+        assert not any(noise in line for line in lines), noise
+    assert "lgn_net on scenes" in lines[-10]
+    assert "1 in this run" in lines[-4]
+    assert f"{tmp_path}/08_reporting/scenes/lgn_net/report.html/" in lines[-3]
+    assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-4]
