@@ -36,6 +36,7 @@ ARRAYS = {  # of each clip store, what docs/data_contracts.md says, by the last 
     "temporal": RANDOM.normal(size=(4, 12, 16, 2)).astype(np.float16),
     "flow_tvl1": RANDOM.normal(size=(4, 12, 16, 2)).astype(np.float16),
     "flow_flownet": RANDOM.normal(size=(4, 12, 16, 2)).astype(np.float16),
+    "flow_dis": RANDOM.normal(size=(4, 12, 16, 2)).astype(np.float16),
     "maps": RANDOM.random((4, 3, 4)).astype(np.float16),
     "features": RANDOM.normal(size=(5, 40)).astype(np.float16),
     "pseudo_features": RANDOM.normal(size=(5, 40)).astype(np.float16),

@@ -85,7 +85,7 @@ def test_a_run_says_little_and_ends_with_the_box(tmp_path):
     ]
     for noise in ("Loading data", "Saving data", "torchvision", "litlogger", "Warning", "WARNING", "GPU", "Epoch"):
         assert not any(noise in line for line in lines), noise
-    assert "lgn_net on scenes" in lines[-10]
+    assert "lgn_net on scenes" in lines[-12]
     assert "1 in this run" in lines[-4]
     assert f"{tmp_path}/08_reporting/scenes/lgn_net/report.html/" in lines[-3]
     assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-4]

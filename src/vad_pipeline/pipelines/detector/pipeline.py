@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from vad_pipeline.flow.dis import DIS
 from vad_pipeline.flow.flownet_flow import FlowNetFlow
 from vad_pipeline.flow.tvl1 import TVL1
 from vad_pipeline.models.system import System
@@ -9,12 +10,11 @@ from vad_pipeline.models.systems import SYSTEMS, model_class, pictured_part
 from vad_pipeline.pipelines.bound import bound
 from vad_pipeline.pipelines.detector import nodes
 
-ESTIMATORS = ("tvl1", "flownet", "dis")  # of flow
+ESTIMATORS: dict[str, type] = {"tvl1": TVL1, "flownet": FlowNetFlow, "dis": DIS}  # of flow
 RUN = ("seed", "dataset", "protocol", "eval_split", "images")  # parameters that all namespaces share
 SHARED = {f"params:{name}": f"params:{name}" for name in RUN} | {
     f"params:{estimator}": f"params:optical_flow.{estimator}" for estimator in ESTIMATORS
 }
-ESTIMATORS = {"tvl1": TVL1, "flownet": FlowNetFlow}  # where a node is given them, they are there
 FIGURES = ("regularity", "peaks", "reconstructions", "roc", "kinds", "learning_curves")
 
 
