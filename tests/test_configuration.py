@@ -194,7 +194,7 @@ def test_the_typed_configurations_accept_the_sections_of_every_system(environmen
     assert training.accelerator == scoring.accelerator == "auto"
     with torch.device("meta"):
         network = model(model.config_class(**given["model"]), colours=FrameSize(**given["frames"]).channels)
-    assert sum(p.numel() for p in network.parameters()) > 0
+    assert sum(p.numel() for p in network.parameters()) > 0 or model.learns_in_one_pass
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
