@@ -3,7 +3,7 @@
     python benchmarks/bench_scene_exemplars.py
 
 One thread; frames of 240x360, 6 per cent of them foreground, full banks. The plain way describes each cell by a crop of
-its own and measures it against all examples, cell after cell. Bars: 10 frames a second, whole clips and frame by frame;
+its own and finds neighbours by a loop over examples. Bars: 10 frames a second, whole clips and frame by frame;
 20 times the plain way with surprises within 2 per cent; memory of 20,000 frames within 10 per cent of 2,000's.
 """
 
@@ -84,14 +84,17 @@ def each_cell(
 
 
 def each_velocity(bank: VelocityBank, motion: np.ndarray) -> np.ndarray:
-    examples = np.asarray(bank.tree.data)
-    apart = [np.sort(np.linalg.norm(examples - point, axis=1))[:NEIGHBOURS].mean() for point in bank._points(motion)]
-    return np.array(apart)
+    points = bank._points(motion)
+    apart = np.stack([np.linalg.norm(points - example, axis=1) for example in np.asarray(bank.tree.data)])
+    return np.partition(apart, NEIGHBOURS - 1, axis=0)[:NEIGHBOURS].mean(axis=0)
 
 
 def each_look(bank: AppearanceBank, features: torch.Tensor) -> np.ndarray:
     queries = (features - bank.mean) / bank.deviation
-    return np.array([float((bank.examples - query).norm(dim=1).min()) for query in queries])
+    nearest = torch.full((len(queries),), torch.inf)
+    for example in bank.examples:
+        nearest = torch.minimum(nearest, (queries - example).norm(dim=1))
+    return nearest.numpy()
 
 
 def surprises(batches: Iterator[ScoredBatch | None], into: dict[str, np.ndarray], name: str) -> None:
