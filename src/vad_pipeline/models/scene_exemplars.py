@@ -23,8 +23,8 @@ cells or more off the picture's border.
   cell's is the root of the squared surprises of motion and appearance added; a frame's the mean of its ten most
   surprising cells, 0 where there is no foreground. No scaling per clip, no smoothing.
 - The frame's p-value: its rank among the frames of held-out clips.
-- A fifth of the picture foreground for a second is no thing but the camera (moved, covered, light switched): term
-  ``camera`` says so, no cell counts, and the background catches up.
+- A fifth of the picture foreground is no thing but the camera (moved, covered, light switched): no cell counts, and
+  after a second term ``camera`` says so and the background catches up.
 
 How these were chosen, on held-out clips and pseudo-anomalies made of them: docs/results.md.
 """
@@ -185,7 +185,7 @@ class SceneExemplars(Model):
                 if t % (gaps * config.gap) == 0:
                     origin[kind] = priorities(content_of(frame), 1)[0]
             grays.append(to_gray(np.asarray(frame)))
-            masks.append(background.foreground(grays[-1]) & (not background.lost))
+            masks.append(background.foreground(grays[-1]) & (not background.changed))
             if len(grays) == window.length:
                 target = frames[t - window.length + 1 + window.target]
                 found += self._learn_frame(np.asarray(target), list(grays), masks[window.target], origin)
@@ -315,7 +315,7 @@ class SceneExemplarsScorer(Scorer):
         grays = np.stack([to_gray(frame) for frame in frames])
         masks, lost = [], []
         for gray in grays:
-            masks.append(self.background.foreground(gray))
+            masks.append(self.background.foreground(gray) & (not self.background.changed))
             lost.append(self.background.lost)
         return {
             "frames": rows["frames"],
@@ -331,7 +331,7 @@ class SceneExemplarsScorer(Scorer):
         moving = [
             cells_in_motion(
                 list(grays[start : start + self.window.length]),
-                masks[at] & ~lost[at],
+                masks[at],
                 self.config.gap,
                 self.config.border,
             )

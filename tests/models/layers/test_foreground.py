@@ -95,3 +95,23 @@ def test_velocities_are_averaged_over_the_foreground_around_like_by_a_slow_loop(
         rows, columns = slice(max(0, row - 4), row + 5), slice(max(0, column - 2), column + 3)
         near = values[rows, columns][cells[rows, columns]]
         np.testing.assert_allclose(found[row, column], near.mean(axis=0), atol=1e-6)
+
+
+def test_when_a_lost_picture_is_found_again_nothing_is_left_that_stands_out():
+    seen, moved = background(), np.roll(SCENE, 30, axis=1)
+    masks, lost = [], []
+    for frame in [SCENE] * 5 + [moved] * 80:
+        masks.append(seen.foreground(frame).any())
+        lost.append(seen.lost)
+    assert any(lost)
+    assert not any(lost[-20:])
+    assert not any(standing_out for standing_out, hidden in zip(masks[20:], lost[20:], strict=True) if not hidden)
+
+
+def test_lights_that_go_off_are_a_change_of_the_picture_as_a_whole_from_the_first_frame():
+    seen = background()
+    seen.foreground(SCENE)
+    assert not seen.changed
+    seen.foreground(SCENE // 16)
+    assert seen.changed
+    assert not seen.lost, "not before a second has passed"

@@ -14,6 +14,8 @@ OPENING = np.ones((3, 3), np.uint8)
 # something does, and while the whole picture has changed.
 FOLLOWS, ABSORBS, CATCHES_UP = 0.4, 0.04, 16.0
 LOST_SHARE, LOST_GAPS = 0.2, 5  # so much of the picture foreground, for so many gaps (a second): the camera, no thing
+LOST_SHIFT = 64.0  # gray levels; an even change by more than that is no exposure but a light switched, a camera covered
+CAUGHT_UP = 16  # gaps in which all 256 gray levels are caught up with; so long a picture stays lost at least
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Background:
         gap: frames that last a fifth of a second.
         threshold: gray levels from which on a pixel stands out.
         running: whether it follows the light.
-        lost_for: frames in a row in which too much of the picture stood out.
+        lost_for: frames in a row in which too much of the picture stood out, or that were then caught up with.
     """
 
     picture: np.ndarray
@@ -41,6 +43,11 @@ class Background:
         """Whether the picture has changed as a whole: the camera was moved or covered, or the light was switched."""
         return self.lost_for >= LOST_GAPS * self.gap
 
+    @property
+    def changed(self) -> bool:
+        """Whether what stands out of the last frame is too much for things, be it for less than a second."""
+        return self.lost_for > 0
+
     def foreground(self, gray: np.ndarray) -> np.ndarray:
         """What stands out of the next frame, bool (H, W).
 
@@ -48,10 +55,13 @@ class Background:
             gray: uint8 (H, W).
         """
         difference = cv2.GaussianBlur(gray, BLUR, 0).astype(np.float32) - cv2.GaussianBlur(self.picture, BLUR, 0)
-        difference -= np.median(difference)
+        shift = np.median(difference)
+        difference -= shift
         standing_out = (np.abs(difference) > self.threshold).astype(np.uint8)
         mask = cv2.morphologyEx(standing_out, cv2.MORPH_OPEN, OPENING).astype(bool)
-        self.lost_for = self.lost_for + 1 if mask.mean() > LOST_SHARE else 0
+        changed = mask.mean() > LOST_SHARE or abs(shift) > LOST_SHIFT
+        catching_up = self.lost and self.lost_for < (LOST_GAPS + CAUGHT_UP) * self.gap
+        self.lost_for = self.lost_for + 1 if changed or catching_up else 0
         if self.running:
             rate = np.full(gray.shape, CATCHES_UP, np.float32) if self.lost else np.where(mask, ABSORBS, FOLLOWS)
             apart = gray - self.picture
