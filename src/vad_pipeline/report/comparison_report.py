@@ -142,7 +142,7 @@ def models_kinds_figure(kinds: pd.DataFrame) -> Figure:
     for number, name in enumerate(kinds):
         places = np.arange(groups) + (number - (bars - 1) / 2) * height
         colour = colormaps["tab10"](number % 10)
-        drawn = axis.barh(places, 100 * kinds[name], height, label=shown(name), color=colour)
+        drawn = axis.barh(places, 100 * kinds[name], height, label=shown(str(name)), color=colour)
         axis.bar_label(drawn, [f"{100 * value:.1f}" for value in kinds[name]], padding=2, fontsize=7)
     axis.set_yticks(np.arange(groups), [shown(kind.replace("_", " ", 1)) for kind in kinds.index])
     axis.invert_yaxis()
