@@ -63,10 +63,10 @@ def test_verbose_brings_the_traceback_and_the_file_has_it_anyway(tmp_path):
 
 
 SMALL = (
-    "--params=frame_extraction.scenes.train_clips=2,frame_extraction.scenes.test_clips=2,frame_extraction.scenes.frames=24,"
+    "--params=frame_extraction.scenes.train_clips=3,frame_extraction.scenes.test_clips=2,frame_extraction.scenes.frames=60,"
     "frame_extraction.scenes.height=48,frame_extraction.scenes.width=64,lgn_net.frames.height=48,lgn_net.frames.width=64,"
-    "lgn_net.model.width=0.0625,lgn_net.training.epochs=2,lgn_net.training.held_out=0.5,"
-    "scene_exemplars.frames.height=120,scene_exemplars.frames.width=160,scene_exemplars.training.held_out=0.5"
+    "lgn_net.model.width=0.0625,lgn_net.training.epochs=2,lgn_net.training.window_stride=4,"
+    "scene_exemplars.frames.height=120,scene_exemplars.frames.width=160"
 )
 
 
