@@ -89,7 +89,7 @@ def test_of_a_run_of_some_systems_the_best_stands_first_and_no_others_are_missed
     kept = stored("table.parquet", lgn_net={"2026": baselines})
     systems = ["lgn_net", "mnad_pred", "scene_exemplars"]
     with caplog.at_level(logging.WARNING, logger="vad_pipeline"):
-        *_, table, _page = compare(systems, "scenes", tables, metrics, kept, after=(HALF, RIGHT))
+        *_, table, _page = compare(systems, "scenes", tables, metrics, kept, after=("<p>", "<p>"))
     assert table["row"].tolist() == ["scene_exemplars", "lgn_net", "brightness (no learning)"]
     assert table["micro_auc"].tolist() == [100.0, 50.0, 60.0]
     assert table["micro_auc_low"].iloc[0] == 87.5

@@ -17,6 +17,6 @@ def create_pipeline(after: Sequence[str] = ()) -> Pipeline:
         after: systems of the same run to wait for.
     """
     reads = [f"params:{name}" for name in PARAMETERS] + [f"{name}_of_all" for name in LEFT]
-    reads += [f"{system}.scored_frames" for system in after]
+    reads += [f"{system}.report" for system in after]
     made = [f"model_comparison.{name}" for name in ("roc_figure", "gap_figure", "table", "report")]
     return Pipeline([Node(nodes.compare_models, reads, made, name="compare_models")])
