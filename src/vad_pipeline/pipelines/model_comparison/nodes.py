@@ -38,8 +38,8 @@ def compare_models(
         seed: of the bootstrap.
         images: the data are single images.
         stored, metrics, tables, reports: what all systems left, all versions: scored frames, metrics, tables, pages.
-        evaluated: reports of systems of the same run, the last that these leave, so that it waits for them; without any,
-            the log names the systems that have not been evaluated.
+        evaluated: reports of systems of the same run, the last that these leave, so that it waits for them; without
+            any, the log names the systems that have not been evaluated.
 
     Returns:
         Two figures; a table row, micro_auc, micro_auc_low, micro_auc_high, gap, published (per cent), frames_scored:
