@@ -65,7 +65,7 @@ def test_the_mapping_holds_what_the_protocol_reports_and_only_floats():
         "micro_auc", "micro_auc_low", "micro_auc_high", "micro_auc_global", "micro_auc_common", "macro_auc",
         "average_precision", "eer", "gap", "frames_scored", "frames_abnormal", "clips_scored",
         "micro_auc_term_psnr", "micro_auc_term_distance", "micro_auc_kind_both", "micro_auc_kind_both_cyclist",
-        "micro_auc_smoothed",
+        "micro_auc_smoothed", "micro_auc_global_kind_both", "micro_auc_global_kind_both_cyclist",
     }  # fmt: skip
     assert all(type(value) is float for value in metrics.values())
     assert json.loads(json.dumps(metrics)) == metrics
@@ -81,6 +81,7 @@ def test_each_figure_is_the_metric_of_its_name():
     assert metrics["micro_auc_global"] == micro_auc(aligned["label"], anomaly_score(aligned, TERMS, EQUAL, "global"))
     assert metrics["macro_auc"] == macro_auc(aligned["clip"], aligned["label"], anomaly)
     assert metrics["micro_auc"] == metrics["micro_auc_kind_both"] != metrics["micro_auc_global"]
+    assert metrics["micro_auc_global"] == metrics["micro_auc_global_kind_both"]
 
 
 @pytest.mark.parametrize("term", TERMS)

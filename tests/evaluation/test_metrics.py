@@ -10,6 +10,7 @@ from tests.evaluation.tables import labels_of, ped2_labels, scores_of
 from vad_pipeline.evaluation.metrics import (
     auc_by_kind,
     average_precision,
+    bootstrap_difference,
     bootstrap_interval,
     eer,
     frame_bootstrap_interval,
@@ -166,6 +167,20 @@ def test_resamples_of_one_class_are_skipped_and_counted():
     assert 150 < interval.skipped < 250
     assert interval.resamples + interval.skipped == 400
     assert interval.low == interval.high == pytest.approx(8 / 9)
+
+
+def test_the_difference_of_two_scores_is_that_of_their_areas_on_the_same_clips():
+    worse = scores_of(LABELS, term=0.4)["term"]
+    found = bootstrap_difference(LABELS, GOOD, worse, n=60, seed=3)
+    names, apart = LABELS["clip"].unique(), []
+    for times in np.random.default_rng(3).multinomial(12, np.full(12, 1 / 12), size=60):
+        weight = LABELS["clip"].map(dict(zip(names, times, strict=True)))
+        if LABEL[weight > 0].nunique() == 2:
+            areas = [roc_auc_score(LABEL, score, sample_weight=weight) for score in (GOOD, worse)]
+            apart.append(areas[0] - areas[1])
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])), abs=1e-12)
+    same = bootstrap_difference(LABELS, GOOD, GOOD)
+    assert (same.low, same.high) == (0, 0), "a score is not better than itself"
 
 
 def test_one_clip_has_no_interval():

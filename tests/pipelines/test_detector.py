@@ -143,4 +143,7 @@ def test_all_pipelines_can_be_made_and_the_default_ends_with_a_report(project):
     others = {"frame_extraction", "optical_flow", "flownet_training", "transfer", "clip_comparison"}
     others |= {"model_comparison", "run_time", "lgn_net_sweeps", "image_anomalies"}
     assert set(pipelines) == {"__default__", *others, *PSEUDO_ANOMALIES, *SYSTEMS, *EXPERIMENTS}
-    assert "lgn_net.report" in pipelines["__default__"].all_outputs()
+    made = {"model_comparison.report", "scene_exemplars.report", "lgn_net.report"}
+    assert made <= pipelines["__default__"].all_outputs()
+    (compares,) = (node for node in pipelines["__default__"].nodes if node.name == "compare_models")
+    assert {"scene_exemplars.report", "lgn_net.report"} <= set(compares.inputs), "it links reports that are there"

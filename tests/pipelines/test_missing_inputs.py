@@ -39,6 +39,6 @@ def test_missing_inputs_are_named_with_the_command_that_makes_them_before_anythi
 
 def test_a_comparison_before_any_evaluation_names_a_pipeline_that_evaluates(project):
     with pytest.raises(
-        ValueError, match=r"none of lgn_net, .* has been evaluated on scenes; `kedro run --pipeline=lgn"
+        ValueError, match=r"none of scene_exemplars, .* has been evaluated on scenes; `kedro run --pipeline=scene_ex"
     ):
         project.run("model_comparison")

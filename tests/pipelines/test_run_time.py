@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 import torch
 
@@ -38,6 +40,15 @@ def test_systems_are_timed_untrained_and_trained_beside_what_papers_print(shared
     assert again.loc["frame_pred", "weights"] == "trained"
     assert again.loc["frame_pred", "frames"] == "32x48 gray", "the checkpoint's own size"
     assert again.loc["lgn_net", "weights"] == "untrained"
+
+
+def test_a_memory_that_has_learnt_nothing_is_left_out_and_the_log_says_how_to_fill_it(shared_project, caplog):
+    params = FEW | {"run_time": FEW["run_time"] | {"systems": ["scene_exemplars", "frame_pred"]}}
+    with caplog.at_level(logging.WARNING, logger="vad_pipeline"):
+        shared_project.run("run_time", params=params)
+    table = shared_project.load("run_time.table", params=params)
+    assert set(table.loc[table["network_ms"].notna(), "row"]) == {"frame_pred"}
+    assert "kedro run --pipeline=scene_exemplars" in caplog.text
 
 
 def test_data_without_clips_to_score_are_an_error(shared_project):

@@ -62,6 +62,39 @@ def test_it_shows_the_headline_beside_the_baselines_and_the_report(tmp_path, cap
     assert len(out.splitlines()) < 10
 
 
+def test_of_a_comparison_its_table_and_report_come_first_with_every_models_interval(tmp_path, capsys):
+    of_all = pd.DataFrame(
+        {
+            "row": ["best", "net", "brightness (no learning)", "cited"],
+            "micro_auc": [90.0, 65.0, 60.0, float("nan")],
+            "micro_auc_low": [80.0, float("nan"), float("nan"), float("nan")],
+            "micro_auc_high": [95.0, float("nan"), float("nan"), float("nan")],
+            "frames_scored": [4, 4, float("nan"), float("nan")],
+        }
+    )
+    left = {"net.table": TABLE, "net.report": "<p>", "model_comparison.table": of_all, "model_comparison.report": "<p>"}
+
+    def measure(start):
+        return tuple(left.values())
+
+    pipeline = Pipeline([Node(measure, "start", list(left))])
+    kinds = {"table": "pandas.ParquetDataset", "report": "text.TextDataset"}
+    entries = {
+        name: {"type": kinds[name.rpartition(".")[2]], "filepath": str(tmp_path / name), "versioned": True}
+        for name in left
+    }
+    catalog = DataCatalog.from_config(entries, save_version="v1")
+    for name, data in left.items():
+        catalog.save(name, data)
+    ClosingBox().after_pipeline_run(run_params={}, pipeline=pipeline, catalog=catalog)
+    out = capsys.readouterr().out
+    assert "scene_exemplars + lgn_net on" in out
+    assert "micro AUC  90.0 %  (95% interval 80.0 to 95.0)" in out
+    assert "65.2" not in out, "a model's own table says nothing new"
+    assert "cited" not in out
+    assert out.index("model_comparison.report") < out.index("net.report/")
+
+
 def test_it_tells_a_training_from_one_that_was_finished_before(tmp_path, capsys):
     assert "1 in this run" in ran(tmp_path / "a", capsys)
     again = ran(tmp_path / "b", capsys)

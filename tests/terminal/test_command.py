@@ -63,9 +63,10 @@ def test_verbose_brings_the_traceback_and_the_file_has_it_anyway(tmp_path):
 
 
 SMALL = (
-    "--params=frame_extraction.scenes.train_clips=2,frame_extraction.scenes.test_clips=2,frame_extraction.scenes.frames=24,"
+    "--params=frame_extraction.scenes.train_clips=3,frame_extraction.scenes.test_clips=2,frame_extraction.scenes.frames=60,"
     "frame_extraction.scenes.height=48,frame_extraction.scenes.width=64,lgn_net.frames.height=48,lgn_net.frames.width=64,"
-    "lgn_net.model.width=0.0625,lgn_net.training.epochs=2,lgn_net.training.held_out=0.5"
+    "lgn_net.model.width=0.0625,lgn_net.training.epochs=2,lgn_net.training.window_stride=4,"
+    "scene_exemplars.frames.height=120,scene_exemplars.frames.width=160"
 )
 
 
@@ -73,19 +74,19 @@ SMALL = (
 def test_a_run_says_little_and_ends_with_the_box(tmp_path):
     code, lines = kedro(tmp_path, "run", SMALL)
     assert code == 0
-    assert len(lines) < 40
+    assert len(lines) < 45
     assert [line.split()[:2] for line in lines if "━" in line] == [
         ["frames", "━" * 40],
         ["masks", "━" * 40],
         ["frames", "━" * 40],
+        ["frames", "━" * 40],
         ["training", "lgn_net"],
-        ["scoring", "test"],
-        ["scoring", "train"],
-        ["maps", "━" * 40],
+        ["scene_exemplars:", "clips"],
+        *2 * [["scoring", "test"], ["scoring", "train"], ["maps", "━" * 40]],
     ]
     for noise in ("Loading data", "Saving data", "torchvision", "litlogger", "Warning", "WARNING", "GPU", "Epoch"):
         assert not any(noise in line for line in lines), noise
-    assert "lgn_net on scenes" in lines[-12]
-    assert "1 in this run" in lines[-4]
-    assert f"{tmp_path}/08_reporting/scenes/lgn_net/report.html/" in lines[-3]
-    assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-4]
+    assert "scene_exemplars + lgn_net on scenes" in lines[-12]
+    assert "2 in this run" in lines[-6]
+    assert f"{tmp_path}/08_reporting/scenes/model_comparison/report.html/" in lines[-5]
+    assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-6]

@@ -78,6 +78,7 @@ def evaluate(
         - ``macro_auc``, ``average_precision``, ``eer``, ``gap`` of the headline's score
         - ``micro_auc_term_<term>``: each term alone, per clip
         - ``micro_auc_kind_<kind>``: each kind and group of kinds, "/" replaced by "_"
+        - ``micro_auc_global_kind_<kind>``: the same of the score behind ``micro_auc_global``, to compare models by
         - ``frames_scored``, ``frames_abnormal``, ``clips_scored``
 
     Raises:
@@ -87,6 +88,7 @@ def evaluate(
         aligned = _aligned(scores, labels, terms, split)
         label, clips = aligned["label"], aligned["clip"]
         anomaly = anomaly_score(aligned, terms, weights, headline_normalisation(images))
+        whole = anomaly_score(aligned, terms, weights, "global")
         if images:
             interval = frame_bootstrap_interval(label, anomaly, seed=seed)
         else:
@@ -95,7 +97,7 @@ def evaluate(
             "micro_auc": micro_auc(label, anomaly),
             "micro_auc_low": interval.low,
             "micro_auc_high": interval.high,
-            "micro_auc_global": micro_auc(label, anomaly_score(aligned, terms, weights, "global")),
+            "micro_auc_global": micro_auc(label, whole),
             "macro_auc": macro_auc(clips, label, anomaly),
             "average_precision": average_precision(label, anomaly),
             "eer": eer(label, anomaly),
@@ -116,6 +118,8 @@ def evaluate(
             metrics[f"micro_auc_term_{term}"] = micro_auc(label, alone)
         for kind, area in auc_by_kind(aligned, anomaly).items():
             metrics[f"micro_auc_kind_{kind.replace('/', '_')}"] = area
+        for kind, area in auc_by_kind(aligned, whole).items():
+            metrics[f"micro_auc_global_kind_{kind.replace('/', '_')}"] = area
     return metrics
 
 

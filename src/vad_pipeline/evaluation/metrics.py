@@ -124,25 +124,47 @@ def bootstrap_interval(
     Returns:
         Interval; resamples of one class only are left out and counted.
     """
+    areas = _resampled(aligned, score, n, seed)
+    return _interval(areas, level)
+
+
+def bootstrap_difference(
+    aligned: pd.DataFrame, first: pd.Series, second: pd.Series, n: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """As ``bootstrap_interval``, of the micro AUC of one score minus that of another on the same frames.
+
+    Both are measured on the same resamples, so that a clip which is hard for both does not blur the difference.
+    """
+    return _interval(_resampled(aligned, first, n, seed) - _resampled(aligned, second, n, seed), level)
+
+
+def _interval(areas: np.ndarray, level: float) -> Interval:
+    """Percentile interval of resamples (n,), nan where one did not count."""
+    valid = areas[~np.isnan(areas)]
+    if not len(valid):
+        return Interval(float("nan"), float("nan"), 0, len(areas))
+    low, high = np.quantile(valid, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), len(valid), len(areas) - len(valid))
+
+
+def _resampled(aligned: pd.DataFrame, score: pd.Series, n: int, seed: int) -> np.ndarray:
+    """Micro AUC of n resamples of clips, (n,); nan where a resample is of one class."""
     clips, names = pd.factorize(aligned["clip"].to_numpy())
     label, values = aligned["label"].to_numpy(), score.to_numpy(np.float64)
-    nothing = Interval(float("nan"), float("nan"), 0, n)
+    areas = np.full(n, np.nan)
     if not _both_classes(label):
-        return nothing
+        return areas
     if len(names) < 2:
-        warnings.warn(f"bootstrap interval: undefined, clip {names[0]} is the only one", stacklevel=2)
-        return nothing
+        warnings.warn(f"bootstrap interval: undefined, clip {names[0]} is the only one", stacklevel=3)
+        return areas
     wins, positives, negatives = _wins(clips, len(names), label, values)
     random = np.random.default_rng(seed)
     # how often each resample holds each clip: (n, clips)
     times = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n).astype(np.float64)
     pairs = (times @ positives) * (times @ negatives)
     won = np.einsum("nc,nc->n", times @ wins, times)
-    valid = pairs > 0
-    if not valid.any():
-        return nothing
-    low, high = np.quantile(won[valid] / pairs[valid], [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), int(valid.sum()), int((~valid).sum()))
+    np.divide(won, pairs, out=areas, where=pairs > 0)
+    return areas
 
 
 def frame_bootstrap_interval(

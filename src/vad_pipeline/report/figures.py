@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -21,13 +22,18 @@ TRIVIAL = "#9e9e9e"
 TAIL = 0.995  # quantile of scores at which the axis of distributions ends
 
 
-def regularity_figure(scored: pd.DataFrame, columns: int = 3) -> Figure:
+def regularity_figure(
+    scored: pd.DataFrame, columns: int = 3, others: Mapping[str, pd.DataFrame] | None = None, name: str = ""
+) -> Figure:
     """A curve of regularity per test clip, abnormal spans shaded red (LGN-Net Fig. 5).
 
     Args:
         scored: columns clip, frame, regularity, label, kind.
         columns: curves side by side.
+        others: further models of the same clips, title -> columns clip, frame, regularity, a colour each.
+        name: of the first model, in the legend that others bring.
     """
+    others = others or {}
     clips = list(scored["clip"].unique())
     rows = max(1, -(-len(clips) // columns))
     figure = Figure(figsize=(4.6 * columns, 1.9 * rows), layout="constrained")
@@ -41,13 +47,19 @@ def regularity_figure(scored: pd.DataFrame, columns: int = 3) -> Figure:
         if labelled:
             for start, stop in spans_of(part["label"].astype(int)):
                 axis.axvspan(frames[start], frames[stop - 1] + 1, color=ABNORMAL, alpha=0.18, lw=0)
-        axis.plot(frames, part["regularity"], color=NORMAL, lw=1.1)
+        axis.plot(frames, part["regularity"], color=NORMAL, lw=1.1, label=shown(name))
+        for number, (title, other) in enumerate(others.items(), start=1):
+            of_clip = other[other["clip"] == clip]
+            colour = colormaps["tab10"](number % 10)
+            axis.plot(of_clip["frame"], of_clip["regularity"], color=colour, lw=0.9, label=shown(title))
         kinds = ", ".join(sorted(set(part["kind"]) - {""}))
         title = f"{clip}{'  ' + kinds if kinds else '' if labelled else '  (unlabelled)'}"
         axis.set_title(shown(title), fontsize=9, loc="left")
         axis.set_ylim(-0.03, 1.03)
         axis.margins(x=0)
         axis.tick_params(labelsize=7)
+    if others and clips:
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
     figure.supylabel("regularity (1 = normal)", fontsize=9)
     figure.supxlabel("frame; abnormal frames shaded" if scored["label"].notna().any() else "frame", fontsize=9)
     return figure

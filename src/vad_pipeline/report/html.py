@@ -19,6 +19,7 @@ def render_report(
     published: pd.DataFrame | None = None,
     headline: str | None = None,
     unmeasured: str = "",
+    links: Mapping[str, str] | None = None,
 ) -> str:
     """The report; images lie inside, nothing is fetched.
 
@@ -31,12 +32,14 @@ def render_report(
         published: columns paper, table, row, dataset, value, note; None or empty where there is nothing to compare.
         headline: row of the table that stands out; None is the first.
         unmeasured: what stands there instead of a table without any figure, where nothing could be measured.
+        links: text -> address of a page beside this one, below the facts.
     """
     environment = jinja2.Environment(loader=jinja2.PackageLoader("vad_pipeline.report", "."), autoescape=True)
     measured = any(isinstance(value, str) or not pd.isna(value) for row in table.values for value in row)
     return environment.get_template("report.html").render(
         title=title,
         facts=facts,
+        links=links or {},
         caption=caption,
         columns=list(table.columns),
         headline=headline or (str(table.index[0]) if len(table) else None),

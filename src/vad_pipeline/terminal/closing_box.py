@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from vad_pipeline.pipeline_registry import DEFAULT
+
+COMPARISON = "model_comparison"  # of the models of a run: what it says comes first, and says theirs
 FINISHED = "finished.safetensors"  # what a training leaves in its working directory
 ROWS = 14  # of a table; longer ones are in the report
 BASELINE = "(no learning)"
@@ -32,7 +35,7 @@ class ClosingBox:
     @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Print the box."""
-        names = " + ".join(run_params.get("pipeline_names") or ["lgn_net"])
+        names = " + ".join(run_params.get("pipeline_names") or DEFAULT)
         dataset = catalog.load("params:dataset") if "params:dataset" in catalog else ""
         new = len(finished_trainings(pipeline, catalog) - self._trained_before)
         lines = [*headlines(pipeline, catalog), *trainings(pipeline, new), *places(pipeline, catalog)]
@@ -54,19 +57,23 @@ def print_box(title: str, lines: Sequence[tuple[str, str]], console: Console | N
 
 
 def headlines(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]:
-    """Micro AUC of what the run measured, trivial baselines beside it."""
+    """Micro AUC of what the run measured, trivial baselines beside it; of a comparison of models its table alone."""
     said = []
-    for name in _made(pipeline, ".table"):
+    tables = _made(pipeline, ".table")
+    for name in tables[:1] if _compares(tables) else tables:
         table = catalog.load(name)
         if not isinstance(table, pd.DataFrame) or not {"row", "micro_auc"} <= set(table.columns):
             continue
+        if "micro_auc_low" in table:  # below the models stands what papers cite of others, which was not measured
+            table = table[table["frames_scored"].notna() | table["micro_auc"].notna()]
         metrics = f"{name.removesuffix('.table')}.metrics"
         measured = catalog.load(metrics) if metrics in pipeline.all_outputs() else {}
         for row in table.head(ROWS).itertuples():
             if math.isnan(row.micro_auc):  # type: ignore[arg-type]
                 said.append((str(row.row), "no labels, nothing to measure"))
                 continue
-            interval = _interval(measured) if row.Index == 0 else ""
+            fractions = {end: getattr(row, end, math.nan) / 100 for end in ("micro_auc_low", "micro_auc_high")}
+            interval = _interval(fractions) or (_interval(measured) if row.Index == 0 else "")
             said.append((str(row.row).replace(f" {BASELINE}", ""), f"micro AUC {row.micro_auc:5.1f} %{interval}"))
             if BASELINE in str(row.row):
                 said[-1] = (said[-1][0], f"{said[-1][1]}  {BASELINE}")
@@ -105,7 +112,14 @@ def places(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]:
 
 
 def _made(pipeline: Pipeline, ending: str) -> list[str]:
-    return [name for node in pipeline.nodes for name in node.outputs if name.endswith(ending)]
+    """What a run makes of some ending, a comparison's before all others."""
+    made = [name for node in pipeline.nodes for name in node.outputs if name.endswith(ending)]
+    return sorted(made, key=lambda name: not _compares([name]))
+
+
+def _compares(names: Sequence[str]) -> bool:
+    """Whether the first of some datasets is of a comparison."""
+    return any(name.startswith(f"{COMPARISON}.") for name in names[:1])
 
 
 def _path(name: str, catalog: DataCatalog) -> str | None:

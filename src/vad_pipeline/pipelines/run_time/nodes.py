@@ -1,5 +1,6 @@
 """The node that times systems frame by frame."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,7 @@ from vad_pipeline.sources.extraction import FrameExtraction, frame_jobs
 from vad_pipeline.training.streams import Recipe, recipes_of
 
 CPU = torch.device("cpu")
+logger = logging.getLogger(__name__)
 
 
 def measure_run_time(
@@ -44,7 +46,8 @@ def measure_run_time(
         config: which systems.
         extraction: where the raw clips come from.
         split: whose clips are scored.
-        parameters: all of them; a system that is not trained is built from its own.
+        parameters: all of them; a system that is not trained is built from its own, but for one that learns in one
+            pass: that is left out, and the log says so.
         stored: ``<system or part>/checkpoint.safetensors/<version>`` -> loads that checkpoint.
 
     Returns:
@@ -66,6 +69,11 @@ def measure_run_time(
     rows = []
     for name in config.systems:
         system = SYSTEMS[name]
+        if unlearnt := _unlearnt(system, latest):
+            logger.warning(
+                "%s learns no weights that could be random; `kedro run --pipeline=%s` first.", unlearnt, name
+            )
+            continue
         networks = [_network(system, part, parameters, latest) for part in system.parts]
         scorings = [Scoring(**_section(parameters, system.namespace(part))["scoring"]) for part in system.parts]
         chosen = [scoring.options() for scoring in scorings]
@@ -95,6 +103,16 @@ def measure_run_time(
             )
     table = pd.DataFrame([*rows, *_cited()]).astype({"published_ms": "float64"})
     return table, run_time_figure(table)
+
+
+def _unlearnt(system: System, latest: Mapping[str, Callable[[], Checkpoint]]) -> str:
+    """The part that learns in one pass and has not yet; empty if there is none.
+
+    A network takes as long with random weights; a memory of examples has none to compare with.
+    """
+    names = {system.namespace(part): declared.model for part, declared in system.parts.items()}
+    wanting = (name for name, model in names.items() if name not in latest and model_class(model).learns_in_one_pass)
+    return next(wanting, "")
 
 
 def _network(
