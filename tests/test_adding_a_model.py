@@ -4,11 +4,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
+
+from tests.processes import kedro
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "adding_a_model.md"
@@ -78,9 +78,9 @@ class Copy:
             "VAD_DATA_ROOT": str(self.data),
         }
         params = ",".join(f"{name}={value}" for name, value in TINY.items())
-        command = [sys.executable, "-m", "kedro", "run", "--pipeline=next_frame", f"--params={params}"]
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        command = ["run", "--pipeline=next_frame", f"--params={params}"]
+        code, output = kedro(*command, folder=self.root, environment=environment)
+        assert code == 0, output
 
     def newest(self, name):
         """The newest version of a file of the model's, None if there is none."""

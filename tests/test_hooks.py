@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from tests.conftest import PROJECT
+from tests.processes import start
 from vad_pipeline.hooks import MlflowTracking, tracking_config
 from vad_pipeline.tracking import RUNS_VARIABLE, live_curves
 
@@ -316,20 +317,13 @@ def test_two_runs_at_once_do_not_mix(bench):
     assert json.loads(bench.artifacts(bench.runs("v2")["a"])["card.json"].read_text()) == {"width": 9}
 
 
-def test_two_processes_may_create_the_store_at_once(tmp_path):
-    code = (
-        "import pathlib, sys; from tests import test_hooks as t; "
-        f"t.Bench(pathlib.Path({str(tmp_path)!r})).run(t.model(sys.argv[1]), sys.argv[1])"
-    )
-    environment = {**os.environ, "VAD_TRACKING": "on"}
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, name], cwd=PROJECT, env=environment, stderr=subprocess.PIPE)
-        for name in ("a", "b")
-    ]
-    outputs = [process.communicate(timeout=120)[1].decode() for process in started]
-    assert [process.returncode for process in started] == [0, 0], outputs
-    assert "not tracked" not in "".join(outputs)
+def test_two_processes_may_create_the_store_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAD_TRACKING", "on")
     bench = Bench(tmp_path)
+    started = [start(bench.run, model(name), name) for name in ("a", "b")]
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0]
     assert bench.runs("a")["a"].data.metrics["auc"] == 0.4
     assert bench.runs("b")["b"].data.metrics["auc"] == 0.8
 

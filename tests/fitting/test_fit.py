@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from tests.fitting.toys import ToyGAN, fit_module
+from tests.fitting.toys import KillAt, ToyGAN, fit_module
 from vad_pipeline.fitting.devices import TrainingError
 from vad_pipeline.fitting.fit import RESUME
 
@@ -56,7 +56,7 @@ def test_the_history_tells_the_rates_of_several_optimisers_apart(whole):
 
 def test_a_gan_killed_within_an_epoch_is_resumed_to_the_same_weights_and_optimisers(tmp_path, whole, killed):
     expected, kept = whole
-    killed("toys.fit_module(toys.ToyGAN, Path(sys.argv[1]), [toys.KillAt(2, 3)])", tmp_path)
+    killed(fit_module, ToyGAN, tmp_path, [KillAt(2, 3)])
     started = []
 
     class Watch(Callback):

@@ -31,7 +31,7 @@ def test_the_history_has_the_number_of_the_clip_for_an_epoch(whole):
 
 def test_a_pass_killed_within_a_clip_goes_on_with_that_clip_to_the_same_result(tmp_path, whole, killed):
     folder = tmp_path / "killed"
-    killed("toys.learn_bank(Path(sys.argv[1]), kill_at=3.0)", folder)
+    killed(learn_bank, folder, 3.0)
     assert opened(folder) == [0, 1, 2, 3]
     kept = torch.load(folder / RESUME, weights_only=True)
     assert kept["done"] == 3

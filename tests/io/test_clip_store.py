@@ -1,9 +1,4 @@
 import base64
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 from functools import partial
 from pathlib import Path
@@ -15,6 +10,7 @@ import pytest
 from kedro.io import DatasetError
 from kedro.io.core import Version
 
+from tests.processes import start
 from vad_pipeline.clips.fingerprint import step_fingerprint
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import FrameSize, resize
@@ -171,34 +167,22 @@ def test_the_fingerprint_follows_input_parameters_and_code():
     assert base != step_fingerprint("a", FrameSize(8, 8), (resize,), ("pandas",))
 
 
-SLOW_RUN = """
-    import sys, time
-    from functools import partial
-    import numpy as np
-    from kedro.io.core import Version
-    from vad_pipeline.clips.job import ClipJob
-    from vad_pipeline.io.clip_store import ClipStoreDataset
+def slow_rows(root, value, start, stop):
+    with open(root / "computed.log", "a") as log:
+        log.write(f"{value}\n")
+    for _ in range(20):
+        time.sleep(0.005)
+        yield np.full((64, 64, 3), value, np.uint8)
 
-    root, version = sys.argv[1], sys.argv[2]
 
-    def rows(value, start, stop):
-        with open(f"{root}/computed.log", "a") as log:
-            log.write(f"{value}\\n")
-        for i in range(20):
-            time.sleep(0.005)
-            yield np.full((64, 64, 3), value, np.uint8)
-
+def slow_run(root, version):
     dataset = ClipStoreDataset(
-        filepath=f"{root}/frames.clips", pool=f"{root}/clips", version=Version(None, version),
+        filepath=f"{root}/frames.clips",
+        pool=f"{root}/clips",
+        version=Version(None, version),
         parallel={"backend": "sequential"},
     )
-    dataset.save({f"train/{i:02d}": ClipJob(f"clip{i}", partial(rows, i)) for i in range(12)})
-"""
-
-
-def start_slow_run(root, version):
-    code = textwrap.dedent(SLOW_RUN)
-    return subprocess.Popen([sys.executable, "-c", code, str(root), version], stderr=subprocess.PIPE)
+    dataset.save({f"train/{i:02d}": ClipJob(f"clip{i}", partial(slow_rows, root, i)) for i in range(12)})
 
 
 def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path):
@@ -206,14 +190,14 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path):
     for attempt in range(2):
         complete = set(Path(tmp_path / "clips").glob("*.npy"))
         stamps = {path: path.stat().st_mtime_ns for path in complete}
-        run = start_slow_run(tmp_path, f"killed{attempt}")
+        run = start(slow_run, tmp_path, f"killed{attempt}")
         n_before = len(complete)
         deadline = time.monotonic() + 60
         while len(list(Path(tmp_path / "clips").glob("*.npy"))) < n_before + 3 and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(float(rng.uniform(0, 0.15)))
-        os.kill(run.pid, signal.SIGKILL)
-        run.communicate()
+        run.kill()
+        run.join()
         assert not store(tmp_path).exists(), "a killed run must not leave a version"
         for path in Path(tmp_path / "clips").glob("*.npy"):
             assert np.load(path, mmap_mode="r").shape == (20, 64, 64, 3)
@@ -221,18 +205,19 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(tmp_path):
     finished = len(list(Path(tmp_path / "clips").glob("*.npy")))
     assert finished >= 6
     before = (tmp_path / "computed.log").read_text().count("\n")
-    run = start_slow_run(tmp_path, "last")
-    errors = run.communicate()[1].decode()
-    assert run.returncode == 0, errors
+    run = start(slow_run, tmp_path, "last")
+    run.join()
+    assert run.exitcode == 0
     assert (tmp_path / "computed.log").read_text().count("\n") - before == 12 - finished
     clips = store(tmp_path).load()
     assert [int(clip.array()[19, 63, 63, 2]) for clip in clips.values()] == list(range(12))
 
 
 def test_two_runs_at_once_do_not_hurt_each_other(tmp_path):
-    runs = [start_slow_run(tmp_path, "one"), start_slow_run(tmp_path, "two")]
-    errors = [run.communicate()[1].decode() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], errors
+    runs = [start(slow_run, tmp_path, version) for version in ("one", "two")]
+    for run in runs:
+        run.join()
+    assert [run.exitcode for run in runs] == [0, 0]
     for version in ("one", "two"):
         clips = ClipStoreDataset(
             filepath=f"{tmp_path}/frames.clips", pool=f"{tmp_path}/clips", version=Version(version, None)

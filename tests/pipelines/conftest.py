@@ -1,6 +1,7 @@
 """End-to-end runs of the project's pipelines on a data root of their own."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -39,10 +41,12 @@ class Project:
 
     def __init__(self, data_root: Path, parallel: str = "sequential"):
         self.data_root, self.parallel = data_root, parallel
+        self._opened: tuple[Any, DataCatalog] | None = None
         bootstrap_project(PROJECT)
 
     @contextlib.contextmanager
     def session(self, env: str | None = None, params: dict[str, Any] | None = None) -> Iterator[KedroSession]:
+        self._opened = None  # what it found may be old after this session
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("VAD_DATA_ROOT", str(self.data_root))
             patch.setenv("VAD_TRACKING", "off")
@@ -55,8 +59,12 @@ class Project:
             return session.run(pipeline_names=[pipeline], **options)
 
     def load(self, dataset: str, env: str | None = None, params: dict[str, Any] | None = None) -> Any:
-        with self.session(env, params) as session:
-            return session.load_context().catalog.load(dataset)
+        wanted = env, copy.deepcopy(params)
+        if self._opened is None or self._opened[0] != wanted:
+            with self.session(env, params) as session:
+                catalog = session.load_context().catalog
+            self._opened = wanted, catalog  # to read all of the configuration takes longer than to load a dataset
+        return self._opened[1].load(dataset)
 
     def files(self) -> dict[Path, int]:
         return {path: path.stat().st_size for path in self.data_root.rglob("*") if path.is_file()}

@@ -43,8 +43,7 @@ def test_an_unknown_estimator_is_named(shared_project):
         shared_project.run("optical_flow", params=params)
 
 
-@pytest.mark.parametrize("textures", ["procedural", "frames"])
-def test_flownet_training_makes_weights_that_optical_flow_takes(shared_project, textures, monkeypatch):
+def of_textures(textures):
     training = {
         "epochs": 1,
         "pairs": 8,
@@ -54,7 +53,7 @@ def test_flownet_training_makes_weights_that_optical_flow_takes(shared_project, 
         "workers": 0,
         "accelerator": "cpu",
     }
-    params = TINY | {
+    return TINY | {
         "flownet_training": {
             "textures": textures,
             "network": {"width": 0.0625},
@@ -62,6 +61,11 @@ def test_flownet_training_makes_weights_that_optical_flow_takes(shared_project, 
             "training": training,
         }
     }
+
+
+@pytest.mark.parametrize("textures", ["procedural", "frames"])
+def test_flownet_training_measures_its_weights_and_finds_them_again(shared_project, textures, monkeypatch):
+    params = of_textures(textures)
     shared_project.run("flownet_training", params=params)
     metrics = shared_project.load("flownet_training.metrics", params=params)
     history = shared_project.load("flownet_training.history", params=params).set_index("name")["value"]
@@ -79,6 +83,9 @@ def test_flownet_training_makes_weights_that_optical_flow_takes(shared_project, 
     for name, value in checkpoint.state.items():
         np.testing.assert_array_equal(again.state[name].numpy(), value.numpy())
 
+
+def test_optical_flow_takes_the_weights_of_a_training(shared_project):
+    shared_project.run("flownet_training", params=of_textures("procedural"))
     models = shared_project.data_root / "06_models" / "scenes" / "flownet_training"
     path = sorted(models.glob("checkpoint.safetensors/*/*"))[-1]
     flow = TINY["optical_flow"] | {

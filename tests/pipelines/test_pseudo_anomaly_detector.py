@@ -36,6 +36,7 @@ def load(project):
     return load
 
 
+@pytest.mark.slow
 def test_one_command_trains_three_parts_and_fuses_them_and_transfer_scores_without_fitting(project, load, monkeypatch):
     check_what_it_found(load)
     stamps = pool_stamps(project)

@@ -10,6 +10,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import ParallelRunner
 
 from tests.pipelines.conftest import Project
+from tests.processes import FORKED
 from vad_pipeline.fitting.checkpoint import read_checkpoint
 from vad_pipeline.fitting.devices import torch_threads
 from vad_pipeline.pipelines.side_by_side import SideBySide
@@ -72,7 +73,7 @@ def test_rows_side_by_side_are_bit_identical_to_one_after_the_other(one_after_th
 def test_a_detector_under_kedro_s_own_parallel_runner_is_bit_identical(one_after_the_other, tmp_path, monkeypatch):
     project = Project(tmp_path / "data")
     one_after_the_other.run("lgn_net", params=TINY, to_outputs=DETECTOR)
-    monkeypatch.setenv("KEDRO_MP_CONTEXT", "spawn")
+    monkeypatch.setenv("KEDRO_MP_CONTEXT", FORKED.get_start_method())
     project.run("lgn_net", params=TINY, to_outputs=DETECTOR, runner=ParallelRunner(max_workers=2))
     (scores, checkpoint, maps), others = (
         [p.load(name, params=TINY) for name in DETECTOR] for p in (one_after_the_other, project)

@@ -17,7 +17,7 @@ from vad_pipeline.training.train import Training, train
 
 
 def train_long(pool: Path, folder: Path, callbacks: Sequence[Callback] = ()) -> Trained:
-    training = Training(epochs=30, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu")
+    training = Training(epochs=18, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu")
     config, streams = Config(width=0.0625, gamma=None), {"frames": clips_of(pool)}
     return train("lgn_net", config, SIZE, training, 0, streams, folder, callbacks)
 

@@ -1,9 +1,4 @@
 import contextlib
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 from dataclasses import replace
 
@@ -11,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from tests.conftest import PROJECT
+from tests.processes import start
 from tests.training.conftest import SIZE
 from tests.training.kill_setup import train_long
 from vad_pipeline.clips.clip import Clips
@@ -170,30 +165,20 @@ def test_an_unknown_training_parameter_is_refused():
         Training(epoch=3)
 
 
-KILLED = """
-    import sys
-    from pathlib import Path
-    from tests.training.kill_setup import train_long
-
-    train_long(Path(sys.argv[1]), Path(sys.argv[2]))
-"""
-
-
 def kill_after(epochs, delay, pool, folder):
     """Start a training and kill it a moment after so many more epochs have ended."""
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(pool), str(folder)]
-    training = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    training = start(train_long, pool, folder)
     saved = {path.stat().st_mtime_ns for path in folder.glob("*/resume.ckpt")}
     wanted = len(saved) + epochs
     deadline = time.monotonic() + 120
-    while len(saved) < wanted and training.poll() is None and time.monotonic() < deadline:
+    while len(saved) < wanted and training.exitcode is None and time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError):  # it is being replaced
             saved |= {path.stat().st_mtime_ns for path in folder.glob("*/resume.ckpt")}
         time.sleep(0.002)
     time.sleep(delay)
-    assert training.poll() is None, "it ended before it was killed"
-    os.kill(training.pid, signal.SIGKILL)
-    training.wait()
+    assert training.exitcode is None, "it ended before it was killed"
+    training.kill()
+    training.join()
 
 
 @pytest.mark.slow
