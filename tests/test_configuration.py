@@ -85,7 +85,7 @@ SIZES = {
         0.33,
         5,
         **dict.fromkeys(PREDICTORS, (96, 144, "gray", 0.25, 10)),
-        valt_gan=(96, 144, "gray", 0.125, 10),
+        valt_gan=(96, 144, "gray", 0.125, 6),
         **{f"{FUSED}.{part}": (128, 192, "gray", 0.33, 8) for part in ("spatial", "temporal")},
     ),
     "my_camera": small(
@@ -93,7 +93,7 @@ SIZES = {
         192,
         0.33,
         10,
-        valt_gan=(96, 144, "gray", 0.125, 10),
+        valt_gan=(96, 144, "gray", 0.125, 6),
         **dict.fromkeys(PREDICTORS, (96, 144, "gray", 0.25, 10)),
     ),
     "scenes": small(

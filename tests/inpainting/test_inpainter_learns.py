@@ -32,7 +32,7 @@ def test_the_autoencoder_knows_objects_and_the_denoiser_fills_holes_with_somethi
 
     loader = OmegaConfigLoader(str(CONF), env="scenes", **CONFIG_LOADER_ARGS)
     defaults = loader["parameters"]["pseudo_anomalies"]
-    source = FrameExtraction("scenes", scenes={"train_clips": 4, "test_clips": 0, "frames": 60})
+    source = FrameExtraction("scenes", scenes={"train_clips": 4, "test_clips": 0, "frames": 40})
     frames = stored(frame_jobs(source))
     masks = Masks(**defaults["masks"])
     objects = stored(object_jobs(frames, masks))

@@ -33,7 +33,7 @@ def test_a_trained_tiny_lgn_net_beats_its_untrained_self_and_every_trivial_basel
     config = Config(width=0.125, gamma=0.0)
 
     training = Training(
-        epochs=2, batch_size=4, learning_rate=1e-3, window_stride=2, accelerator="cpu", precision="bf16-mixed"
+        epochs=2, batch_size=4, learning_rate=1e-3, window_stride=4, accelerator="cpu", precision="bf16-mixed"
     )
     trained = train("lgn_net", config, size, training, 0, streams, tmp_path / "work")
     lightning.seed_everything(0, verbose=False)
@@ -45,6 +45,7 @@ def test_a_trained_tiny_lgn_net_beats_its_untrained_self_and_every_trivial_basel
         return evaluate(scores, labels, LGNNet.terms, LGNNet.fusion(config))["micro_auc"]
 
     auc = micro_auc(build(trained.checkpoint))
-    assert auc > micro_auc(untrained) + 0.02
+    before = micro_auc(untrained)
+    assert auc > before + 0.02
     trivial = trivial_metrics(trivial_scores(frames), labels)
     assert auc > max(metrics["micro_auc"] for metrics in trivial.values())
