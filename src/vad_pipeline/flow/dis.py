@@ -20,7 +20,7 @@ from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.fingerprint import step_fingerprint
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import to_gray
-from vad_pipeline.flow.stored_flow import FlowError, flow_job, stored_row
+from vad_pipeline.flow.stored_flow import FlowError, flow_job, rows_of_pairs
 
 Preset = Literal["ultrafast", "fast", "medium"]
 PRESETS: dict[Preset, int] = {
@@ -81,15 +81,7 @@ def dis_rows(clip: Clip, settings: DIS, start: int, stop: int | None) -> Iterato
     Raises:
         FlowError: flow that is not finite.
     """
-    array = clip.array()
-    stop = len(array) - 1 if stop is None else stop
-    if start >= stop:
-        return
-    earlier = _checked_gray(array[start])
-    for t in range(start, stop):
-        later = _checked_gray(array[t + 1])
-        yield stored_row(_flow_of_gray(earlier, later, settings), clip.clip, t)
-        earlier = later
+    return rows_of_pairs(clip, start, stop, _checked_gray, partial(_flow_of_gray, settings=settings))
 
 
 def _checked_gray(frame: np.ndarray) -> np.ndarray:

@@ -64,3 +64,32 @@ def stored_row(flow: np.ndarray, clip: str, frame: int) -> np.ndarray:
             "use the estimator's default parameters, or remove the frame if it is damaged"
         )
     return row
+
+
+def rows_of_pairs(
+    clip: Clip,
+    start: int,
+    stop: int | None,
+    gray: Callable[[np.ndarray], np.ndarray],
+    flow: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Iterator[np.ndarray]:
+    """Flow of the pairs ``start`` to ``stop``, each float16 (H, W, 2); reads one frame more than it yields rows.
+
+    Args:
+        clip: frames uint8 (T, H, W, 1|3).
+        start, stop: pairs; None is all that are left.
+        gray: a frame as the estimator reads it, made once of each.
+        flow: of two of these, float32 (H, W, 2).
+
+    Raises:
+        FlowError: flow that is not finite.
+    """
+    array = clip.array()
+    stop = len(array) - 1 if stop is None else stop
+    if start >= stop:
+        return
+    earlier = gray(array[start])
+    for t in range(start, stop):
+        later = gray(array[t + 1])
+        yield stored_row(flow(earlier, later), clip.clip, t)
+        earlier = later

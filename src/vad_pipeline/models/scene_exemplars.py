@@ -47,7 +47,6 @@ from vad_pipeline.fitting.devices import TrainingError
 from vad_pipeline.models.contract import Arrays, Model
 from vad_pipeline.models.layers.coreset import content_of, kept, priorities
 from vad_pipeline.models.layers.exemplar_banks import (
-    FEWEST_FOLDS,
     FOLDS,
     NEIGHBOURS,
     AppearanceBank,
@@ -128,7 +127,9 @@ class SceneExemplars(Model):
 
     backgrounds: Tensor  # uint8 (n, H, W), training frames
     motion: Tensor  # float32 (n, 4): row, column and velocity of cells
+    motion_origins: Tensor  # int64 (n, 2): numbers of the block of footage and of the part of it
     looks: Tensor  # float16 (n, C), features of cells
+    looks_origins: Tensor
     occupied: Tensor  # int64 (2, FOLDS, h, w): frames in which a cell was foreground, by fold, of blocks and of parts
     frames_seen: Tensor  # int64 (2, FOLDS)
     background: Tensor  # uint8 (H, W), their median
@@ -144,7 +145,8 @@ class SceneExemplars(Model):
         ):
             self.register_buffer(name, torch.zeros(size, dtype=kind))
             self.register_buffer(f"{name}_ranks", torch.zeros(0, dtype=torch.int64))
-            self.register_buffer(f"{name}_origins", torch.zeros(0, 2, dtype=torch.int64))
+        self.register_buffer("motion_origins", torch.zeros(0, 2, dtype=torch.int64))
+        self.register_buffer("looks_origins", torch.zeros(0, 2, dtype=torch.int64))
         self.register_buffer("occupied", torch.zeros(2, FOLDS, 0, 0, dtype=torch.int64))
         self.register_buffer("frames_seen", torch.zeros(2, FOLDS, dtype=torch.int64))
         self.register_buffer("background", torch.zeros(0, 0, dtype=torch.uint8))
@@ -174,7 +176,7 @@ class SceneExemplars(Model):
         frames, config, window = clip["frames"], self.config, self.window(self.config)
         own = np.stack([to_gray(frames[t]) for t in range(0, len(frames), -(-len(frames) // CLIP_SAMPLES))])
         ranks = np.array([priorities(content_of(gray), 1)[0] for gray in own])
-        self._remember("backgrounds", own, ranks, np.zeros(2, np.int64), BACKGROUNDS)
+        self._remember("backgrounds", own, ranks, BACKGROUNDS)
         background = Background(np.median(own, axis=0).astype(np.float32), config.gap, config.threshold)
         grays: deque[np.ndarray] = deque(maxlen=window.length)
         masks: deque[np.ndarray] = deque(maxlen=window.length)
@@ -185,7 +187,7 @@ class SceneExemplars(Model):
                 if t % (gaps * config.gap) == 0:
                     origin[kind] = priorities(content_of(frame), 1)[0]
             grays.append(to_gray(np.asarray(frame)))
-            masks.append(background.foreground(grays[-1]) & (not background.changed))
+            masks.append(background.things(grays[-1]))
             if len(grays) == window.length:
                 target = frames[t - window.length + 1 + window.target]
                 found += self._learn_frame(np.asarray(target), list(grays), masks[window.target], origin)
@@ -203,30 +205,26 @@ class SceneExemplars(Model):
             self.occupied[kind, fold, rows, columns] += 1
         content = content_of(frame)
         ranks = priorities(content, len(places))
-        self._remember("motion", np.c_[places, velocity], ranks, origin, self.config.motion_examples)
+        self._remember("motion", np.c_[places, velocity], ranks, self.config.motion_examples, origin)
         if len(places) and content / 2**32 < self.config.appearance_share:
             looks = features_of(frame, places, self.config.features, self.looks.device)
-            self._remember("looks", looks, ranks, origin, self.config.appearance_examples)
+            self._remember("looks", looks, ranks, self.config.appearance_examples, origin)
         return len(places)
 
-    def _remember(self, bank: str, examples: Any, ranks: np.ndarray, origin: np.ndarray, size: int) -> None:
+    def _remember(
+        self, bank: str, examples: Any, ranks: np.ndarray, size: int, origin: np.ndarray | None = None
+    ) -> None:
         known: Tensor = getattr(self, bank)
-        given = torch.as_tensor(examples).to(known.device, known.dtype)
-        together = kept(
-            {
-                "examples": known if len(known) else given[:0],
-                "ranks": getattr(self, f"{bank}_ranks"),
-                "origins": getattr(self, f"{bank}_origins"),
-            },
-            {
-                "examples": given,
-                "ranks": torch.from_numpy(ranks).to(known.device),
-                "origins": torch.from_numpy(origin).expand(len(given), 2).to(known.device),
-            },
-            size,
-        )
-        for part, values in together.items():
-            setattr(self, bank if part == "examples" else f"{bank}_{part}", values)
+        given = {"examples": torch.as_tensor(examples).to(known.dtype), "ranks": torch.from_numpy(ranks)}
+        if origin is not None:
+            given["origins"] = torch.from_numpy(origin).expand(len(ranks), 2)
+        given = {part: values.to(known.device) for part, values in given.items()}
+        names = {part: bank if part == "examples" else f"{bank}_{part}" for part in given}
+        had = {part: getattr(self, name) for part, name in names.items()}
+        if not len(known):
+            had["examples"] = given["examples"][:0]  # an empty bank does not know the size of its examples yet
+        for part, values in kept(had, given, size).items():
+            setattr(self, names[part], values)
 
     def calibrate(self, held_out: Callable[[], Iterator[Arrays]], options: ScoringOptions) -> None:
         """Background, usual speeds, how far normal cells lie from others, and how surprising held-out frames are.
@@ -260,10 +258,8 @@ class SceneExemplars(Model):
     def _crosswise(self, motion: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
         """Each statistic of the examples, of each fold against the others."""
         speeds, looks = self.row_speeds.cpu().numpy(), self.looks.to(device).float()
-        folds, of_looks = (
-            folds_of(origins.cpu().numpy())  # type: ignore[operator]
-            for origins in (self.motion_origins, self.looks_origins)
-        )
+        folds, kind = folds_of(self.motion_origins.cpu().numpy())
+        of_looks, _ = folds_of(self.looks_origins.cpu().numpy())
 
         def appearance(others: np.ndarray, mine: np.ndarray) -> np.ndarray:
             return AppearanceBank(looks[others], looks).distance(looks[mine])
@@ -272,13 +268,11 @@ class SceneExemplars(Model):
             "speed": VelocityBank(motion, speeds).speed(motion),
             "velocity": crosswise(folds, lambda o, mine: VelocityBank(motion[o], speeds).distance(motion[mine])),
             "appearance": crosswise(of_looks, appearance),
-            "place": self._places(motion),
+            "place": self._places(motion, folds, kind),
         }
 
-    def _places(self, motion: np.ndarray) -> np.ndarray:
-        """How rare the places of the examples are in the footage of other folds."""
-        kind = 0 if int((self.frames_seen[0] > 0).sum()) >= FEWEST_FOLDS else 1
-        folds = self.motion_origins.cpu().numpy()[:, kind] % FOLDS  # type: ignore[operator]
+    def _places(self, motion: np.ndarray, folds: np.ndarray, kind: int) -> np.ndarray:
+        """How rare the places of the examples are in the footage of other folds, by blocks (0) or parts (1) of it."""
         occupied, seen = self.occupied[kind].cpu().numpy(), self.frames_seen[kind].cpu().numpy()
 
         def others(fold: int) -> np.ndarray:
@@ -315,7 +309,7 @@ class SceneExemplarsScorer(Scorer):
         grays = np.stack([to_gray(frame) for frame in frames])
         masks, lost = [], []
         for gray in grays:
-            masks.append(self.background.foreground(gray) & (not self.background.changed))
+            masks.append(self.background.things(gray))
             lost.append(self.background.lost)
         return {
             "frames": rows["frames"],

@@ -23,28 +23,14 @@ from vad_pipeline.sources.passed_over import passed_over, say_passed_over
 from vad_pipeline.sources.raw_clip import RawClip, SourceError
 from vad_pipeline.sources.video_file import frame_rate, pictures
 
-# the usual ones first: messages list them
-SUFFIXES = (
-    *(".avi", ".mkv", ".mov", ".mp4", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".3gp", ".flv"),
-    *(
-        ".vob",
-        ".ogv",
-        ".gif",
-        ".mjpeg",
-        ".mjpg",
-        ".asf",
-        ".3g2",
-        ".f4v",
-        ".divx",
-        ".ogm",
-        ".qt",
-        ".mpe",
-        ".m1v",
-        ".m2v",
-    ),
-    *(".mpv", ".mod", ".tod", ".trp", ".mxf", ".dv", ".rm", ".rmvb", ".wtv", ".nut", ".y4m", ".ivf", ".dav", ".m1v"),
-    *(".h264", ".264", ".h265", ".hevc", ".265"),
+# fmt: off
+SUFFIXES = (  # the usual ones first: messages list them
+    ".avi", ".mkv", ".mov", ".mp4", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".3gp", ".flv",
+    ".vob", ".ogv", ".gif", ".mjpeg", ".mjpg", ".asf", ".3g2", ".f4v", ".divx", ".ogm", ".qt", ".mpe", ".m1v", ".m2v",
+    ".mpv", ".mod", ".tod", ".trp", ".mxf", ".dv", ".rm", ".rmvb", ".wtv", ".nut", ".y4m", ".ivf", ".dav", ".h264",
+    ".264", ".h265", ".hevc", ".265",
 )
+# fmt: on
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

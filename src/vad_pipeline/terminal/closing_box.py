@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from vad_pipeline.evaluation.table import NO_LEARNING
 from vad_pipeline.pipeline_registry import DEFAULT
 
 COMPARISON = "model_comparison"  # of the models of a run: what it says comes first, and says theirs
 FINISHED = "finished.safetensors"  # what a training leaves in its working directory
 ROWS = 14  # of a table; longer ones are in the report
-BASELINE = "(no learning)"
 
 
 class ClosingBox:
@@ -74,9 +74,9 @@ def headlines(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]
                 continue
             fractions = {end: getattr(row, end, math.nan) / 100 for end in ("micro_auc_low", "micro_auc_high")}
             interval = _interval(fractions) or (_interval(measured) if row.Index == 0 else "")
-            said.append((str(row.row).replace(f" {BASELINE}", ""), f"micro AUC {row.micro_auc:5.1f} %{interval}"))
-            if BASELINE in str(row.row):
-                said[-1] = (said[-1][0], f"{said[-1][1]}  {BASELINE}")
+            said.append((str(row.row).replace(f" {NO_LEARNING}", ""), f"micro AUC {row.micro_auc:5.1f} %{interval}"))
+            if NO_LEARNING in str(row.row):
+                said[-1] = (said[-1][0], f"{said[-1][1]}  {NO_LEARNING}")
         if len(table) > ROWS:
             said.append(("", f"and {len(table) - ROWS} further rows"))
     return said

@@ -149,5 +149,7 @@ def test_a_single_fold_has_nothing_to_be_compared_with():
 def test_folds_are_blocks_of_footage_or_shorter_parts_where_there_are_too_few_blocks():
     parts = np.arange(30)
     many, few = np.repeat([16, 33, 50], 10), np.repeat([16, 33, 33], 10)
-    assert folds_of(np.c_[many, parts]).tolist() == np.repeat([0, 1, 2], 10).tolist()
-    assert folds_of(np.c_[few, parts]).tolist() == (parts % 16).tolist()
+    by_block, kind = folds_of(np.c_[many, parts])
+    assert (by_block.tolist(), kind) == (np.repeat([0, 1, 2], 10).tolist(), 0)
+    by_part, kind = folds_of(np.c_[few, parts])
+    assert (by_part.tolist(), kind) == ((parts % 16).tolist(), 1)

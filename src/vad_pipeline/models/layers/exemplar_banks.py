@@ -86,14 +86,16 @@ def rarity(occupied: np.ndarray, frames: int) -> np.ndarray:
     return -np.log((smooth + 0.1) / (frames + 1))
 
 
-def folds_of(origins: np.ndarray) -> np.ndarray:
-    """Folds of examples, (n,), by the footage that they come from.
+def folds_of(origins: np.ndarray) -> tuple[np.ndarray, int]:
+    """Folds of examples, (n,), by the footage that they come from; and which of their origins says so.
 
     Args:
-        origins: int64 (n, 2), numbers of the block of footage and of the shorter part of it.
+        origins: int64 (n, 2), numbers of the block of footage and of the shorter part of it, which counts where there
+            are too few blocks.
     """
-    by_block, by_part = (origins % FOLDS).T
-    return by_block if len(np.unique(by_block)) >= FEWEST_FOLDS else by_part
+    folds = (origins % FOLDS).T
+    kind = 0 if len(np.unique(folds[0])) >= FEWEST_FOLDS else 1
+    return folds[kind], kind
 
 
 def crosswise(folds: np.ndarray, measure: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:

@@ -43,10 +43,10 @@ class Background:
         """Whether the picture has changed as a whole: the camera was moved or covered, or the light was switched."""
         return self.lost_for >= LOST_GAPS * self.gap
 
-    @property
-    def changed(self) -> bool:
-        """Whether what stands out of the last frame is too much for things, be it for less than a second."""
-        return self.lost_for > 0
+    def things(self, gray: np.ndarray) -> np.ndarray:
+        """``foreground``, of which nothing counts where it is too much for things, be it for less than a second."""
+        mask = self.foreground(gray)
+        return mask if self.lost_for == 0 else np.zeros_like(mask)
 
     def foreground(self, gray: np.ndarray) -> np.ndarray:
         """What stands out of the next frame, bool (H, W).

@@ -9,12 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vad_pipeline.evaluation.published import published_results, published_value
+from vad_pipeline.evaluation.table import NO_LEARNING
 from vad_pipeline.report.comparison_report import Evaluated, draw_comparison, ranked
 from vad_pipeline.report.model_comparison import compared, gap_figure, models_roc_figure
 
 logger = logging.getLogger(__name__)
-NO_LEARNING = "(no learning)"
-
 
 Stored = Mapping[str, Callable[[], Any]]  # ``<system>/<file>/<version>``, or what begins so -> loads it
 
