@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-TRAINING = {"epochs": 1, "batch_size": 4, "window_stride": 1, "accelerator": "cpu", "precision": "32-true"}
+TRAINING = {"epochs": 1, "batch_size": 4, "window_stride": 3, "accelerator": "cpu", "precision": "32-true"}
 SCORING = {"batch": 4, "accelerator": "cpu"}
 PARAMS = {
     "protocol": "paper",

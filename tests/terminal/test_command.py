@@ -75,7 +75,7 @@ def test_verbose_brings_the_traceback_and_the_file_has_it_anyway(tmp_path):
 
 
 SMALL = (
-    "--params=frame_extraction.scenes.train_clips=3,frame_extraction.scenes.test_clips=2,frame_extraction.scenes.frames=60,"
+    "--params=frame_extraction.scenes.train_clips=3,frame_extraction.scenes.test_clips=2,frame_extraction.scenes.frames=30,"
     "frame_extraction.scenes.height=48,frame_extraction.scenes.width=64,lgn_net.frames.height=48,lgn_net.frames.width=64,"
     "lgn_net.model.width=0.0625,lgn_net.training.epochs=2,lgn_net.training.window_stride=4,"
     "scene_exemplars.frames.height=120,scene_exemplars.frames.width=160"
