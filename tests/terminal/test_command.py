@@ -101,4 +101,11 @@ def test_a_run_says_little_and_ends_with_the_box(tmp_path):
     assert "scene_exemplars + lgn_net on scenes" in lines[-12]
     assert "2 in this run" in lines[-6]
     assert f"{tmp_path}/08_reporting/scenes/model_comparison/report.html/" in lines[-5]
+    reports = tmp_path / "08_reporting" / "scenes"
+    said = {
+        name: next(reports.glob(f"{name}/report.html/*/report.html")).read_text()
+        for name in ("scene_exemplars", "lgn_net")
+    }
+    assert "one pass over the clips, seed 0" in said["scene_exemplars"]
+    assert "2 epochs, batch" in said["lgn_net"]
     assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-6]

@@ -13,6 +13,7 @@ from vad_pipeline.evaluation.published import published_results
 from vad_pipeline.evaluation.terms import Term
 from vad_pipeline.fitting.checkpoint import Checkpoint
 from vad_pipeline.models.build import build
+from vad_pipeline.models.contract import Model
 from vad_pipeline.report import figures
 from vad_pipeline.report.html import render_report
 from vad_pipeline.report.peaks import find_peaks
@@ -134,7 +135,7 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
     published = published_results(dataset=found.dataset.removesuffix("_small"))
     html = render_report(
         title=f"{found.system} on {found.dataset}",
-        facts=_facts(found, model.facts()),
+        facts=_facts(found, model),
         caption=TABLE_CAPTION,
         table=_table(found, baselines),
         figures=captions,
@@ -189,25 +190,34 @@ def _table(found: Findings, baselines: Mapping[str, Mapping[str, float]]) -> pd.
     return pd.DataFrame.from_dict(table, orient="index", columns=list(COLUMNS.values()))
 
 
-def _facts(found: Findings, found_facts: Mapping[str, float]) -> dict[str, str]:
+def _facts(found: Findings, model: Model) -> dict[str, str]:
     about, frames = found.checkpoint.about, found.checkpoint.frames
     config = ", ".join(f"{key} {value}" for key, value in found.checkpoint.config.items())
     training = about["training"]
-    facts = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found_facts.items())
+    settings = (
+        "one pass over the clips"
+        if model.learns_in_one_pass
+        else f"{training['epochs']} epochs, batch {training['batch_size']}, learning rate {training['learning_rate']}, "
+        f"{training['precision']}"
+    )
+    facts = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in model.facts().items())
     part = "" if found.checkpoint.model == found.system else f" of the part {found.checkpoint.model}"
     return {
         f"frames{part}": f"{frames['width']}x{frames['height']} {frames['colour']}",
         f"configuration{part}": config,
         f"training{part}": (
-            f"{training['epochs']} epochs, batch {training['batch_size']}, learning rate "
-            f"{training['learning_rate']}, {training['precision']}, seed {about['seed']}, "
-            f"{about['seconds'] / 60:.1f} minutes, torch {about['torch']}"
+            f"{settings}, seed {about['seed']}, {about['seconds'] / 60:.1f} minutes, torch {about['torch']}"
         ),
         **({f"found in training{part}": facts} if facts else {}),
         "held-out normal clips": ", ".join(about["held_out"]) or "none",
         "scored": f"{len(found.scored)} frames of {found.scored['clip'].nunique()} clips",
         "terms": "; ".join(f"{name}: {term.meaning}" for name, term in found.terms.items()),
     }
+
+
+def _number(value: float) -> str:
+    """Counts as they are, everything else to four digits."""
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
 
 
 def _own_rows(published: pd.DataFrame, model: str) -> pd.DataFrame:
