@@ -108,4 +108,5 @@ def test_a_run_says_little_and_ends_with_the_box(tmp_path):
     }
     assert "one pass over the clips, seed 0" in said["scene_exemplars"]
     assert "2 epochs, batch" in said["lgn_net"]
+    assert ["Learning curves" in page for page in said.values()] == [False, True]
     assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-6]

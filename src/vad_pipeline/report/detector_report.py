@@ -131,7 +131,11 @@ def draw_report(found: Findings) -> tuple[Figure, Figure, Figure, Figure, Figure
         )
     if kinds:
         captions["Kinds of anomaly"] = ("Each kind's frames against all normal frames.", drawn["kinds"])
-    captions["Learning curves"] = ("Mean over an epoch; held-out clips take no part in training.", drawn["learning"])
+    if not model.learns_in_one_pass:
+        captions["Learning curves"] = (
+            "Mean over an epoch; held-out clips take no part in training.",
+            drawn["learning"],
+        )
     published = published_results(dataset=found.dataset.removesuffix("_small"))
     html = render_report(
         title=f"{found.system} on {found.dataset}",
