@@ -95,6 +95,21 @@ def test_the_latent_is_the_sum_of_a_spatial_stream_and_a_shifted_one():
     torch.testing.assert_close(both[:, 3, :2], parts[:, 3, :2])
 
 
+def test_a_norm_behind_the_encoder_keeps_latents_in_scale_whatever_its_sum_grows_to():
+    frames = torch.rand(6, 1, 16, 24) * 2 - 1
+    grown = []
+    for encoder_norm in (False, True):
+        torch.manual_seed(0)
+        generator = Generator(replace(TINY, width=1 / 16, encoder_norm=encoder_norm), 1)
+        before = generator.features(frames).square().mean().sqrt()
+        with torch.no_grad():
+            for parameter in (generator.encoder.mod7.block1.convs.conv3, generator.encoder.mod7.block1.proj_conv):
+                parameter.weight.mul_(100)
+        grown.append(float(generator.features(frames).square().mean().sqrt() / before))
+    assert grown[0] > 50
+    assert grown[1] == pytest.approx(1, abs=0.2)
+
+
 def test_before_the_reduction_a_frame_s_own_features_move_to_its_neighbours():
     torch.manual_seed(0)
     network = Generator(replace(TINY, width=0.0625, tsm="pre_reduce"), 1)
@@ -261,9 +276,11 @@ def terms_of(model, frames, batch=3):
 FRAMES = np.random.default_rng(0).integers(0, 256, (11, 16, 24, 1), np.uint8)
 
 
-@pytest.mark.parametrize("tsm", ["post_reduce", "pre_reduce"])
-def test_scores_are_those_of_the_network_window_by_window(tsm):
-    model = settled(replace(TINY, tsm=tsm))
+@pytest.mark.parametrize(
+    "changed", [{"tsm": "post_reduce"}, {"tsm": "pre_reduce"}, {"encoder_norm": True}], ids=lambda c: "-".join(c)
+)
+def test_scores_are_those_of_the_network_window_by_window(changed):
+    model = settled(replace(TINY, **changed))
     terms, maps = terms_of(model, FRAMES)
     scaled = scale_frames(torch.from_numpy(FRAMES))
     with torch.no_grad():

@@ -21,6 +21,9 @@ Left open or contradictory, and chosen here (spec 2):
 - D steps first, then the generator against the new D. D is the PatchGAN of 70x70.
 - In mixed precision z and the decoder's first convolution stay in float32: bfloat16 cannot tell latents of a box of
   0.008 apart.
+- The encoder ends in a sum without a norm, as in ASTNet. Without ImageNet weights it grows while it trains, until the box
+  of mining is nothing beside its latents and single ones burst into noise; ``encoder_norm`` gives it the norm and ReLU
+  back that its first form has there (``bn_out``). Not in the paper, as ASTNet drops it; presets of narrow networks use it.
 - ``width`` multiplies all channels; 1 is the published size.
 """
 
@@ -48,6 +51,7 @@ from vad_pipeline.models.layers.latent_mining import Mined, Step, evaluating, mi
 from vad_pipeline.models.layers.patch_gan import PatchGAN
 from vad_pipeline.models.layers.pixels import scale_frames, stored_frame
 from vad_pipeline.models.layers.temporal_shift import shift_frames, shift_segments
+from vad_pipeline.models.layers.wider_resnet import norm_relu
 from vad_pipeline.models.scorer import Complete, Scorer, ScoringOptions
 
 INPUTS = 4  # frames that predict the next one
@@ -66,6 +70,7 @@ class Config:
         width: multiplies all channels of both networks; 1 is the published size.
         backbone: the encoder, a row of Table IV.
         backbone_weights: file of its pretrained weights, at width 1; null begins at random.
+        encoder_norm: a norm and ReLU behind the encoder's last sum; not in the paper.
         tsm: where the temporal stream shifts.
         head: what ends the decoder.
         epsilon: half the side of the box that latents are mined in; 0 mines none.
@@ -82,6 +87,7 @@ class Config:
     width: float = Field(default=1.0, gt=0)
     backbone: Backbone = "wider_resnet38"
     backbone_weights: str | None = None
+    encoder_norm: bool = False
     tsm: Shift = "post_reduce"
     head: Head = "tanh"
     epsilon: float = Field(default=0.08, ge=0)
@@ -139,6 +145,7 @@ class Generator(nn.Module):
         c1024, c512, c256 = (max(1, round(c * config.width)) for c in (1024, 512, 256))
         self.encoder = build_backbone(config.backbone, config.width, colours)
         features = int(self.encoder.channels)  # type: ignore[arg-type]
+        self.norm = norm_relu(features) if config.encoder_norm else nn.Identity()
         self.reduce = nn.Conv2d(INPUTS * features, latent, 1, bias=False)
         self.reduce_frame = nn.Conv2d(features, segment, 1, bias=False) if config.tsm == "pre_reduce" else None
         self.decoder = Decoder((latent, c1024, c512, c256), colours, config.head)
@@ -156,7 +163,7 @@ class Generator(nn.Module):
 
     def features(self, frames: Tensor) -> Tensor:
         """Of frames by themselves: (n, colours, H, W) to (n, C, H/8, W/8)."""
-        return self.encoder(frames)
+        return self.norm(self.encoder(frames))
 
     def latent(self, features: Sequence[Tensor]) -> Tensor:
         """z of the features of four frames: four of (B, C, h, w) to (B, 4 * segment, h, w), float32."""
