@@ -27,6 +27,7 @@ ORDER = (
     "models",
     "training",
     "scoring",
+    "detection",
     "experiments",
     "report",
     "io",

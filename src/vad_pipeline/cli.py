@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, and `prune`."""
+"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `score` and `prune`."""
 
 import copy
 import functools
@@ -12,6 +12,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from vad_pipeline.io.prune import prune as prune_clips
+from vad_pipeline.pipelines.score_video.command import score
 from vad_pipeline.settings import PROJECT
 from vad_pipeline.terminal.errors import is_for_users, sentence_of
 from vad_pipeline.terminal.log_file import log_to_file, log_traceback
@@ -57,3 +58,4 @@ def cli() -> None:
 run = readable(kedro_run)
 cli.add_command(run)
 cli.add_command(readable(prune_clips))
+cli.add_command(readable(score))

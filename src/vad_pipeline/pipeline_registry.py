@@ -60,6 +60,7 @@ def pipeline_makers() -> dict[str, Callable[[], Pipeline]]:
         "lgn_net_sweeps": _lgn_net_sweeps,
         **{experiment: partial(_experiment, experiment) for experiment in EXPERIMENTS},
         "image_anomalies": _image_anomalies,
+        "score_video": _score_video,
         "__default__": _default,
     }
 
@@ -159,6 +160,13 @@ def _run_time() -> Pipeline:
     from vad_pipeline.pipelines import run_time
 
     return run_time.create_pipeline()
+
+
+def _score_video() -> Pipeline:
+    """Scores and events of new videos by a system that was trained before."""
+    from vad_pipeline.pipelines import score_video
+
+    return score_video.create_pipeline()
 
 
 def _lgn_net_sweeps() -> Pipeline:

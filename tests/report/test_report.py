@@ -6,7 +6,8 @@ from vad_pipeline.clips.window import Stream, Window
 from vad_pipeline.report.contact_sheet import FLOW_SCALE, contact_sheet, displayable
 from vad_pipeline.report.figures import kinds_figure, learning_curves_figure, regularity_figure, roc_figure
 from vad_pipeline.report.html import render_report
-from vad_pipeline.report.peaks import enlarged, find_peaks, strongest_region
+from vad_pipeline.report.peaks import find_peaks
+from vad_pipeline.scoring.regions import enlarged, strongest_region
 
 
 def scored(labels=True):

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.conftest import PROJECT
@@ -83,7 +85,7 @@ SMALL = (
 
 
 @pytest.mark.slow
-def test_a_run_says_little_and_ends_with_the_box(tmp_path):
+def test_a_run_says_little_and_ends_with_the_box(tmp_path, write_video):
     code, lines = kedro_from_nothing(tmp_path, "run", SMALL)
     assert code == 0
     assert len(lines) < 45
@@ -110,3 +112,27 @@ def test_a_run_says_little_and_ends_with_the_box(tmp_path):
     assert "2 epochs, batch" in said["lgn_net"]
     assert ["Learning curves" in page for page in said.values()] == [False, True]
     assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-6]
+    new_videos_are_scored_by_what_was_trained(tmp_path, write_video)
+
+
+def new_videos_are_scored_by_what_was_trained(folder, write_video):
+    video = write_video(folder / "new.mkv", list(np.random.default_rng(0).integers(0, 255, (12, 48, 64), np.uint8)))
+    code, lines = kedro(folder, "score", str(video))
+    assert code == 0, lines
+    assert lines[-4].startswith("scene_exemplars: at most")
+    assert lines[-2] == "new.mkv: 8 frames scored, 0 events"
+    found = folder / "08_reporting" / "scenes" / "score_video"
+    assert {path.name for path in (found / "scene_exemplars" / "new").iterdir()} == {
+        "annotated.mp4",
+        "events",
+        "events.csv",
+        "scores.csv",
+        "scores.parquet",
+    }
+    code, lines = kedro(folder, "run", "--pipeline=score_video", f"--params=video={video},model=lgn_net")
+    assert code == 0, lines
+    (table,) = (found / "scores.parquet").glob("*/scores.parquet")
+    assert pd.read_parquet(table)["clip"].tolist() == ["new"] * 8
+    assert "lgnet: no trained model; trained are: lgn_net, scene_exemplars" in "".join(
+        kedro(folder, "run", "--pipeline=score_video", f"--params=video={video},model=lgnet")[1]
+    )

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 REQUIRED, OPTIONAL = ("model", "config", "frames", "about"), ("streams", "normaliser")  # in the file's header
+HELD_OUT = "held_out_scores/"  # before the names of their tensors
 
 
 class CheckpointError(RuntimeError):
@@ -31,6 +32,8 @@ class Checkpoint:
         streams: what it reads beside frames of its size -> how that was made; enough to make it of other videos.
         normaliser: term -> quantiles of the scores of held-out normal clips, at ``evaluation.normality.LEVELS``; empty
             where none was held out.
+        held_out_scores: of each held-out normal frame: ``clip``, its place in ``about["held_out"]``, ``frame``, its
+            number, int64 (n,) both, and the raw terms, float64 (n,); what alarm thresholds come from.
     """
 
     model: str
@@ -40,6 +43,7 @@ class Checkpoint:
     state: dict[str, torch.Tensor]
     streams: dict[str, Any] = field(default_factory=dict)
     normaliser: dict[str, list[float]] = field(default_factory=dict)
+    held_out_scores: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def check_against(self, config: Any, frames: Any) -> None:
         """Make sure that a checkpoint is of the configuration at hand.
@@ -76,8 +80,9 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     header = {key: json.dumps(value, default=str) for key, value in header_of(checkpoint).items()}
     temporary = path.with_name(f".{path.name}.partial")
     # clones, because safetensors refuses tensors that share memory
+    tensors = checkpoint.state | {f"{HELD_OUT}{name}": tensor for name, tensor in checkpoint.held_out_scores.items()}
     save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.state.items()},
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         temporary,
         metadata=header,
     )
@@ -95,7 +100,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             header = file.metadata() or {}
             described = {key: json.loads(header[key]) for key in REQUIRED}
             described |= {key: json.loads(header[key]) for key in OPTIONAL if key in header}
-            return Checkpoint(**described, state={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            held_out = {n.removeprefix(HELD_OUT): t for n, t in tensors.items() if n.startswith(HELD_OUT)}
+            state = {name: tensor for name, tensor in tensors.items() if not name.startswith(HELD_OUT)}
+            return Checkpoint(**described, state=state, held_out_scores=held_out)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}; train the model first") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:

@@ -113,6 +113,17 @@ def flownet_rows(clip: Clip, config: FlowNetFlow, start: int, stop: int | None) 
             yield stored_row(flow[t - first], clip.clip, t)
 
 
+def flownet_of_pair(earlier: np.ndarray, later: np.ndarray, config: FlowNetFlow) -> np.ndarray:
+    """Flow float32 (H, W, 2) of two frames uint8 (H, W, 1|3), as of a batch of one.
+
+    Raises:
+        FlowNetError: the weights are missing, damaged or not of FlowNet.
+    """
+    network = _network(config.weights, config.channels)
+    device = device_of(config.accelerator)
+    return estimate(network, earlier[None], later[None], device, config.bf16(), config.magnify)[0]
+
+
 @lru_cache(maxsize=1)
 def _network(weights: Path, channels: Channels) -> FlowNet:
     return load_flownet(weights, channels)

@@ -21,9 +21,9 @@ Left open or contradictory, and chosen here (spec 2):
 - D steps first, then the generator against the new D. D is the PatchGAN of 70x70.
 - In mixed precision z and the decoder's first convolution stay in float32: bfloat16 cannot tell latents of a box of
   0.008 apart.
-- The encoder ends in a sum without a norm, as in ASTNet. Without ImageNet weights it grows while it trains, until the box
-  of mining is nothing beside its latents and single ones burst into noise; ``encoder_norm`` gives it the norm and ReLU
-  back that its first form has there (``bn_out``). Not in the paper, as ASTNet drops it; presets of narrow networks use it.
+- The encoder ends in a sum without a norm, as in ASTNet. Without ImageNet weights it grows while it trains, until the
+  box of mining is nothing beside its latents and single ones burst into noise; ``encoder_norm`` gives it the norm and
+  ReLU back that its first form has there (``bn_out``). Not in the paper, as ASTNet drops it.
 - ``width`` multiplies all channels; 1 is the published size.
 """
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from vad_pipeline.clips.clip import Clip
 from vad_pipeline.report.figures import ABNORMAL
 from vad_pipeline.report.names import shown as shown_name
-from vad_pipeline.report.peaks import enlarged
+from vad_pipeline.scoring.regions import enlarged
 from vad_pipeline.sources.raw_clip import spans_of
 
 

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.window import Stream, Window
 from vad_pipeline.models.scorer import Scorer
-
-BOX_LEVEL = 0.4  # of the smoothed error's maximum; the region above it is boxed
+from vad_pipeline.scoring.regions import enlarged, strongest_region
 
 
 @dataclass(frozen=True)
@@ -93,21 +91,3 @@ def rows_seen(array: np.ndarray, start: int, stream: Stream) -> np.ndarray:
     """The rows that a window sees; a stream with a row less repeats its last."""
     numbers = start + np.arange(stream.rows.start, stream.rows.stop)
     return array[np.minimum(numbers, len(array) - 1)]
-
-
-def enlarged(error: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An error map (h, w) at the size (H, W) of its frame."""
-    return cv2.resize(error, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-
-
-def strongest_region(error: np.ndarray) -> tuple[int, int, int, int]:
-    """Box (x, y, width, height) around the connected region of high error that holds the highest.
-
-    Args:
-        error: (H, W); it is smoothed first, so that one noisy pixel does not count.
-    """
-    smooth = cv2.GaussianBlur(error.astype(np.float32), (0, 0), sigmaX=max(1.0, error.shape[1] / 64))
-    _, _, _, (x, y) = cv2.minMaxLoc(smooth)
-    _, regions = cv2.connectedComponents((smooth >= BOX_LEVEL * smooth[y, x]).astype(np.uint8))
-    left, top, width, height = cv2.boundingRect((regions == regions[y, x]).astype(np.uint8))
-    return left, top, width, height

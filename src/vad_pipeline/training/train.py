@@ -113,7 +113,8 @@ def train(
             (folder / RESUME).unlink(missing_ok=True)
         checkpoint = _calibrated(name, config, held_out, training, folder)
     origin = origin or Origin()
-    about = checkpoint.about | {"dataset": origin.dataset}
+    leading = next(iter(next(iter(streams.values())).values()))
+    about = checkpoint.about | {"dataset": origin.dataset, "fps": leading.fps}
     checkpoint = replace(checkpoint, about=about, streams=dict(origin.streams))
     return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused)
 
@@ -247,28 +248,35 @@ def _learn(name: str, model: Model, training: Training, seed: int, fitted: Strea
 def _calibrated(name: str, config: Any, held_out: Streams, training: Training, folder: Path) -> Checkpoint:
     """The trained weights under a configuration that may differ in what training does not read, calibrated for it.
 
-    What calibration changed, and the normaliser, are kept: the same configuration is calibrated once.
+    What calibration changed, the normaliser and the scores it is of are kept: a configuration is calibrated once.
     """
     trained = read_checkpoint(folder / "finished.safetensors")
     chosen = {field: getattr(config, field) for field in sorted(model_class(name).scoring_only)}
-    path = folder / f"calibrated_{fingerprint(json.dumps(chosen, default=str))}.safetensors"
+    path = folder / f"calibrated_{fingerprint(json.dumps([chosen, 'held-out scores'], default=str))}.safetensors"
     if not path.exists():
         model = build(replace(trained, config=asdict(config)))
         options = ScoringOptions(device_of(training.accelerator))
         with torch_threads(training.threads):
             model.calibrate(lambda: _arrays(held_out), options)
-            found = quantiles(_held_out_terms(model, held_out, options))
+            scores = _held_out_scores(model, held_out, options)
         changed = {k: v for k, v in model.state_dict().items() if not torch.equal(v.cpu(), trained.state[k])}
-        write_checkpoint(replace(trained, config=asdict(config), state=changed, normaliser=found), path)
+        found = quantiles({term: scores[term] for term in model.terms if term in scores})
+        kept = {name: torch.from_numpy(values) for name, values in scores.items()}
+        own = replace(trained, config=asdict(config), state=changed, normaliser=found, held_out_scores=kept)
+        write_checkpoint(own, path)
     calibrated = read_checkpoint(path)
     return replace(calibrated, config=asdict(config), state=trained.state | calibrated.state)
 
 
-def _held_out_terms(model: Model, held_out: Streams, options: ScoringOptions) -> dict[str, np.ndarray]:
-    """Raw terms of all held-out frames."""
+def _held_out_scores(model: Model, held_out: Streams, options: ScoringOptions) -> dict[str, np.ndarray]:
+    """Raw terms of all held-out frames, and where each is: ``Checkpoint.held_out_scores``; nothing of no clips."""
     scorer = model.scorer(options)
-    batches = [batch.terms for arrays in _arrays(held_out) for batch in scorer.clip(arrays)]
-    return {term: np.concatenate([batch[term] for batch in batches]) for term in model.terms} if batches else {}
+    found: list[dict[str, np.ndarray]] = []
+    for number, arrays in enumerate(_arrays(held_out)):
+        for batch in scorer.clip(arrays):
+            clip = np.full(len(batch.frames), number)
+            found.append({"clip": clip, "frame": batch.frames.astype(np.int64), **batch.terms})
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]} if found else {}
 
 
 def _arrays(streams: Streams) -> Iterator[dict[str, np.ndarray]]:

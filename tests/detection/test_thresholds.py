@@ -1,0 +1,63 @@
+"""Thresholds: levels that normal footage crosses as rarely as they promise."""
+
+import numpy as np
+import pytest
+
+from vad_pipeline.detection.thresholds import ThresholdError, block_levels, choose_threshold, held_levels
+
+
+def test_a_level_is_held_where_all_of_the_last_scores_reach_it():
+    scores = np.array([0.0, 3.0, 1.0, 2.0, 5.0])
+    for hold in (1, 2, 3):
+        slow = [min(scores[t : t + hold]) for t in range(len(scores) - hold + 1)]
+        assert held_levels(scores, hold).tolist() == slow
+
+
+def test_what_is_left_over_belongs_to_the_last_block_and_short_clips_are_blocks():
+    clips = [np.array([1.0, 2.0, 3.0, 4.0, 9.0]), np.array([7.0]), np.zeros(0)]
+    assert block_levels(clips, 2, 1).tolist() == [2.0, 9.0, 7.0]
+
+
+@pytest.mark.parametrize("per_hour", [60.0, 200.0])
+@pytest.mark.parametrize("hold", [1, 3])
+def test_normal_footage_to_come_raises_no_more_alarms_than_promised(per_hour, hold):
+    """100 seeds of scores that hang together in time, as a camera's do."""
+    crossed, promised, blocks = 0, [], 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+
+        def footage(clips, rng=rng):
+            noise = rng.standard_normal((clips, 700))
+            for t in range(1, 700):
+                noise[:, t] += 0.8 * noise[:, t - 1]
+            return list(noise[:, 100:])
+
+        threshold = choose_threshold(footage(12), fps=10, per_hour=per_hour, hold=hold)
+        levels = block_levels(footage(12), threshold.block_frames, hold)
+        crossed, blocks = crossed + int((levels > threshold.level).sum()), blocks + len(levels)
+        promised.append(threshold.per_hour)
+    measured = crossed / (blocks * threshold.block_frames / threshold.fps) * 3600
+    assert np.mean(promised) <= per_hour
+    assert np.mean(promised) > 0.75 * per_hour, "no more careful than the footage makes it"
+    assert measured == pytest.approx(np.mean(promised), rel=0.15)
+
+
+def test_a_rate_that_the_footage_does_not_support_is_refused_with_what_it_takes():
+    clips = [np.arange(600.0)]
+    lowest = choose_threshold(clips, fps=10)
+    assert lowest.level == 599
+    assert lowest.per_hour == lowest.lowest_per_hour == pytest.approx(720 / 13)
+    with pytest.raises(ThresholdError, match=r"1 minutes|60 seconds.*55\.4 an hour at the lowest.*takes 60 minutes"):
+        choose_threshold(clips, fps=10, per_hour=1.0)
+    with pytest.raises(ThresholdError, match="no held-out normal footage"):
+        choose_threshold([], fps=10)
+
+
+def test_more_alarms_are_a_lower_threshold():
+    clips = [np.random.default_rng(0).standard_normal(6000)]
+    levels = [choose_threshold(clips, 10, rate).level for rate in (7.0, 30.0, 200.0)]
+    assert levels == sorted(levels, reverse=True)
+    assert len(set(levels)) == 3
+    assert all(
+        choose_threshold(clips, 10, rate).release <= level for rate, level in zip((7, 30, 200), levels, strict=True)
+    )
