@@ -117,7 +117,8 @@ def test_held_out_footage_has_uniform_p_values_and_does_not_cross_the_lowest_thr
 def test_every_system_of_parts_that_a_folder_lacks_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"lgn_net: no trained model; trained are: none"):
         Detector.load(tmp_path / "lgn_net")
-    with pytest.raises(CheckpointError, match="no system is called 'lgnnet'"):
+    (tmp_path / "mnad_pred" / "checkpoint.safetensors").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="no system is called 'lgnnet'; trained are: mnad_pred"):
         Detector.load(tmp_path / "lgnnet")
 
 

@@ -110,7 +110,7 @@ class Detector:
         folder = Path(folder)
         name = system or folder.name
         if name not in SYSTEMS:
-            raise CheckpointError(f"{folder}: no system is called {name!r}; there are: {', '.join(SYSTEMS)}")
+            raise CheckpointError(f"{folder}: no system is called {name!r}; trained are: {_trained(folder.parent)}")
         found = {}
         for part in SYSTEMS[name].parts:
             own = folder if part == ONLY else folder.with_name(f"{folder.name}.{part}")
@@ -320,16 +320,14 @@ def checkpoint_file(folder: Path, version: str | None = None) -> Path:
         return path
     versions = sorted(each.parent.name for each in path.glob("*/checkpoint.safetensors"))
     if not versions or (version is not None and version not in versions):
-        trained = sorted({str(found.parent.name) for found in folder.parent.glob("*/checkpoint.safetensors")})
-        raise CheckpointError(
-            f"{folder}: no trained model{f' of version {version}' if versions else ''}; "
-            + (
-                f"there are versions {', '.join(versions)}"
-                if versions
-                else f"trained are: {', '.join(trained) or 'none'}"
-            )
-        )
+        there = f"there are versions {', '.join(versions)}" if versions else f"trained are: {_trained(folder.parent)}"
+        raise CheckpointError(f"{folder}: no trained model{f' of version {version}' if versions else ''}; {there}")
     return path / (version or versions[-1]) / "checkpoint.safetensors"
+
+
+def _trained(models: Path) -> str:
+    names = {found.parent.name.partition(".")[0] for found in models.glob("*/checkpoint.safetensors")}
+    return ", ".join(sorted(names & set(SYSTEMS))) or "none"
 
 
 def at_rate(pictures: Iterable[tuple[Picture, float]], fps: float | None) -> Iterator[tuple[Picture, float]]:
