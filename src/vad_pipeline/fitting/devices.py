@@ -1,11 +1,15 @@
 """Devices by Lightning's names, and how many threads compute."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
+from typing import Literal
 
 import cv2
 import torch
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 class TrainingError(RuntimeError):
@@ -26,6 +30,23 @@ def multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+
+
+def usable_precision(precision: Precision, device: torch.device) -> Precision:
+    """Lightning's precision of a training.
+
+    ``bf16-mixed`` becomes ``32-true`` where a processor would have to imitate bfloat16, which takes many times as long;
+    the log says so.
+    """
+    if precision != "bf16-mixed" or multiplies_bf16(device):
+        return precision
+    logging.getLogger(__name__).info(
+        "training.precision: %s, but this %s does not multiply in bfloat16 by itself; training in 32-true, which is "
+        "faster here",
+        precision,
+        device.type,
+    )
+    return "32-true"
 
 
 def device_check(accelerator: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as typed
 
 from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError
-from vad_pipeline.fitting.devices import TrainingError, torch_threads
+from vad_pipeline.fitting.devices import Precision, TrainingError, device_of, torch_threads, usable_precision
 from vad_pipeline.fitting.progress_bar import FitProgress
 from vad_pipeline.fitting.quiet import quiet
 
@@ -31,7 +31,7 @@ class FitSettings:
     Attributes:
         epochs: passes over the data; the last one's weights are the result.
         learning_rate: at the start of the schedule.
-        precision: Lightning's: 32-true, or bf16-mixed where the processor is good at it.
+        precision: Lightning's; bf16-mixed is 32-true on processors that would imitate it.
         accelerator, devices, strategy: Lightning's; a strategy that does not start the script again (ddp_spawn).
             With several devices set ddp_spawn or ddp_notebook.
         threads: that torch computes with on a CPU; null takes all cores (or OMP_NUM_THREADS), which pays where a step
@@ -41,7 +41,7 @@ class FitSettings:
 
     epochs: int = Field(default=60, ge=1)
     learning_rate: float = Field(default=2e-4, gt=0)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: int | str = 1
     strategy: str = "auto"
@@ -105,7 +105,7 @@ def fit(
             accelerator=settings.accelerator,
             devices=settings.devices,
             strategy=settings.strategy,
-            precision=settings.precision,
+            precision=usable_precision(settings.precision, device_of(settings.accelerator)),
             callbacks=[_SeedEpochs(seed), _StopOnNaN(name, folder), _History(), keeper, FitProgress(name), *callbacks],
             default_root_dir=folder,
             logger=False,
