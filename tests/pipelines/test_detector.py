@@ -141,7 +141,7 @@ def test_every_node_has_a_name_and_every_model_a_namespace_of_its_own():
 def test_all_pipelines_can_be_made_and_the_default_ends_with_a_report(project):
     pipelines.set_requested(None)
     others = {"frame_extraction", "optical_flow", "flownet_training", "transfer", "clip_comparison"}
-    others |= {"model_comparison", "run_time", "lgn_net_sweeps", "image_anomalies"}
+    others |= {"model_comparison", "run_time", "lgn_net_sweeps", "image_anomalies", "score_video"}
     assert set(pipelines) == {"__default__", *others, *PSEUDO_ANOMALIES, *SYSTEMS, *EXPERIMENTS}
     made = {"model_comparison.report", "scene_exemplars.report", "lgn_net.report"}
     assert made <= pipelines["__default__"].all_outputs()
