@@ -12,10 +12,10 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from vad_pipeline.io.prune import prune as prune_clips
-from vad_pipeline.pipelines.score_video.command import score
 from vad_pipeline.settings import PROJECT
 from vad_pipeline.terminal.errors import is_for_users, sentence_of
 from vad_pipeline.terminal.log_file import log_to_file, log_traceback
+from vad_pipeline.terminal.score import score
 
 VERBOSE = click.Option(
     ["--verbose"], is_flag=True, envvar="VAD_VERBOSE", help="Print the traceback of an error (or set VAD_VERBOSE=1)."

@@ -8,7 +8,7 @@ import pytest
 from tests.detection.test_detector import picture_rows, trained
 from vad_pipeline.detection.annotated_video import AnnotatedVideo
 from vad_pipeline.detection.detector import Detector
-from vad_pipeline.detection.score_video import score_videos
+from vad_pipeline.detection.score_video import score_video
 from vad_pipeline.sources.raw_clip import SourceError
 
 
@@ -31,7 +31,7 @@ def video(tmp_path, write_video):
 
 
 def test_a_video_becomes_tables_pictures_and_a_video_of_h264(tmp_path, detector, video):
-    (found,) = score_videos(detector, video, tmp_path / "out")
+    found = score_video(detector, video, tmp_path / "out" / "new")
     assert found.folder == tmp_path / "out" / "new"
     table = pd.read_csv(found.folder / "scores.csv")
     pd.testing.assert_frame_equal(pd.read_parquet(found.folder / "scores.parquet"), table, check_exact=False)
@@ -50,16 +50,16 @@ def test_a_video_becomes_tables_pictures_and_a_video_of_h264(tmp_path, detector,
 
 
 def test_what_cannot_be_scored_is_named_and_leaves_what_was_there(tmp_path, detector, video, write_video):
-    (found,) = score_videos(detector, video, tmp_path / "out", annotated=False)
+    found = score_video(detector, video, tmp_path / "out" / "new", annotated=False)
     assert not (found.folder / "annotated.mp4").exists()
     before = sorted(path.name for path in found.folder.iterdir())
     short = write_video(tmp_path / "short" / "new.mkv", [np.zeros((16, 32), np.uint8)] * 2, fps=10, codec="ffv1")
     with pytest.raises(SourceError, match=r"new\.mkv: 2 frames at 10 a second, a score takes 3 and more"):
-        score_videos(detector, short, tmp_path / "out")
+        score_video(detector, short, tmp_path / "out" / "new")
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     with pytest.raises(SourceError, match=r"broken\.mp4"):
-        score_videos(detector, broken, tmp_path / "out")
+        score_video(detector, broken, tmp_path / "out" / "broken")
     assert sorted(path.name for path in found.folder.iterdir()) == before
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["new"]
 

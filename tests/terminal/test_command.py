@@ -136,3 +136,8 @@ def new_videos_are_scored_by_what_was_trained(folder, write_video):
     assert "msti_net: no trained model; trained are: lgn_net, scene_exemplars" in "".join(
         kedro(folder, "run", "--pipeline=score_video", f"--params=video={video},model=msti_net")[1]
     )
+
+
+def test_commands_start_without_torch():
+    code = "import sys, vad_pipeline.cli; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

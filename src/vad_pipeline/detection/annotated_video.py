@@ -50,7 +50,7 @@ class AnnotatedVideo:
         else:
             self._partial.unlink(missing_ok=True)
 
-    def write(self, picture: np.ndarray, second: float, score: Score | None, alarm: bool) -> np.ndarray:
+    def write(self, picture: np.ndarray, second: float, score: Score | None, alarm: bool) -> None:
         """Add a picture.
 
         Args:
@@ -58,9 +58,6 @@ class AnnotatedVideo:
             second: when it is shown.
             score: None where it has none, at the ends of a clip.
             alarm: whether an event goes on.
-
-        Returns:
-            The picture as written, uint8 (H', W', 3).
         """
         drawn = self.drawn(picture, second, score, alarm)
         if self._container is None:
@@ -77,7 +74,6 @@ class AnnotatedVideo:
         self._last = frame.pts = max(self._last + 1, round(second * CLOCK))
         frame.time_base = Fraction(1, CLOCK)
         self._container.mux(self._stream.encode(frame))
-        return drawn
 
     def drawn(self, picture: np.ndarray, second: float, score: Score | None, alarm: bool) -> np.ndarray:
         """The picture with heat, box, frame and curve, uint8 (H', W', 3), both even."""

@@ -20,7 +20,7 @@ from vad_pipeline.detection.thresholds import Threshold, choose_threshold
 from vad_pipeline.evaluation.normality import HIGH, LOW, anomaly_score
 from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from vad_pipeline.models.build import build, configuration
-from vad_pipeline.models.scorer import ScoringOptions
+from vad_pipeline.models.scorer import ScoredBatch, ScoringOptions
 from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, rows_of, terms_of
 from vad_pipeline.scoring.regions import enlarged, strongest_region
@@ -28,6 +28,7 @@ from vad_pipeline.sources.videos import read_timed_video
 from vad_pipeline.training.streams import features_of_frames, flow_of_pairs
 
 Picture = np.ndarray  # uint8 (H, W, 1|3), RGB
+Found = tuple[int, dict[str, float], np.ndarray | None]  # of one part: frame, raw terms, error map
 TOLERANCE = 1e-6  # seconds by which a picture may come early to be the next one to score
 
 
@@ -217,7 +218,7 @@ class Detector:
             self._wait(name, part.push(pictures))
         self._match()
 
-    def _wait(self, name: str, scored: Iterable[tuple[int, dict[str, float], np.ndarray | None]]) -> None:
+    def _wait(self, name: str, scored: Iterable[Found]) -> None:
         self._waiting[name].update({frame: (terms, error) for frame, terms, error in scored})
 
     def _match(self) -> None:
@@ -287,7 +288,7 @@ class _Part:
         self._earlier: np.ndarray | None = None
         self._frames = 0
 
-    def push(self, pictures: list[Picture]) -> Iterator[tuple[int, dict[str, float], np.ndarray | None]]:
+    def push(self, pictures: list[Picture]) -> Iterator[Found]:
         frames = [resize(picture, self.size) for picture in pictures]
         rows = {}
         if "frames" in self.scorer.streams:
@@ -304,7 +305,7 @@ class _Part:
             rows["features"] = self.features(np.stack(pictures))
         return _unpacked(self.scorer.push(rows)) if rows else iter(())
 
-    def finish(self) -> Iterator[tuple[int, dict[str, float], np.ndarray | None]]:
+    def finish(self) -> Iterator[Found]:
         self._earlier, self._frames = None, 0
         return _unpacked(self.scorer.finish())
 
@@ -378,10 +379,8 @@ def _held_out(system: str, checkpoints: Mapping[str, Checkpoint]) -> pd.DataFram
     return reduce(lambda one, other: one.merge(other, on=["clip", "frame"], how="inner"), tables)
 
 
-def _unpacked(batch: object) -> Iterator[tuple[int, dict[str, float], np.ndarray | None]]:
-    from vad_pipeline.models.scorer import ScoredBatch
-
-    if not isinstance(batch, ScoredBatch):
+def _unpacked(batch: ScoredBatch | None) -> Iterator[Found]:
+    if batch is None:
         return
     for n, frame in enumerate(batch.frames):
         terms = {term: float(values[n]) for term, values in batch.terms.items()}

@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +19,7 @@ from vad_pipeline.detection.events import Event, EventFinder, Score, event_table
 from vad_pipeline.sources.raw_clip import SourceError
 from vad_pipeline.sources.reading_size import frames_at_height
 from vad_pipeline.sources.video_file import open_video, video_stream
-from vad_pipeline.sources.videos import list_videos, read_timed_video
+from vad_pipeline.sources.videos import read_timed_video
 
 
 @dataclass(frozen=True)
@@ -39,32 +39,6 @@ class Scored:
     events: list[Event]
 
 
-def score_videos(
-    detector: Detector,
-    videos: Path,
-    folder: Path,
-    height: int | None = None,
-    region: Path | None = None,
-    annotated: bool = True,
-) -> list[Scored]:
-    """Score a video, or all of a folder; each gets a folder of its name.
-
-    Args:
-        detector: trained.
-        videos: a file or a folder.
-        folder: for what is found.
-        height: rows that pictures are brought to first, as in training; None leaves them.
-        region: image of the region of interest, as in training.
-        annotated: write the annotated video, too.
-
-    Raises:
-        SourceError: there is no video, one cannot be decoded or has too few frames; those before it are kept.
-    """
-    return [
-        score_video(detector, video, folder / video.stem, height, region, annotated) for video in list_videos(videos)
-    ]
-
-
 def score_video(
     detector: Detector,
     video: Path,
@@ -73,7 +47,19 @@ def score_video(
     region: Path | None = None,
     annotated: bool = True,
 ) -> Scored:
-    """Score one video; see ``score_videos``. What an earlier run left in the folder is replaced once all is there."""
+    """Score a video; what an earlier run left in the folder is replaced once all is there.
+
+    Args:
+        detector: trained.
+        video: a file.
+        folder: for what is found.
+        height: rows that pictures are brought to first, as in training; None leaves them.
+        region: image of the region of interest, as in training.
+        annotated: write the annotated video, too.
+
+    Raises:
+        SourceError: it cannot be decoded, or has too few frames.
+    """
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "events").mkdir(parents=True)
@@ -92,7 +78,7 @@ def score_video(
                     thumbnail = temporary / "events" / f"{len(events) + 1}.jpg"
                     if own is not None and finder.alarm and (finder.peak is own or not thumbnail.exists()):
                         _thumbnail(picture, own, thumbnail)
-                scores.append(score if score.error is None else _light(score))
+                scores.append(replace(score, error=None))  # so that memory does not grow by maps
             if annotated and scores:
                 for picture, second, _ in kept.until(None):
                     writer.write(picture, second, None, finder.alarm)
@@ -164,8 +150,3 @@ def _thumbnail(picture: Picture, score: Score, path: Path) -> None:
         x, y, width, height = score.box
         cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), (40, 40, 230), max(1, image.shape[1] // 240))
     cv2.imwrite(str(path), image)
-
-
-def _light(score: Score) -> Score:
-    """Without its map, so that memory does not grow with the video."""
-    return Score(score.frame, score.second, score.anomaly, score.p_value, score.terms, score.reason, score.box)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +46,15 @@ class FitSettings:
     devices: int | str = 1
     strategy: str = "auto"
     threads: int | None = Field(default=None, ge=1)
+
+    @property
+    def computed_in(self) -> Precision:
+        """The precision on this machine."""
+        return usable_precision(self.precision, device_of(self.accelerator))
+
+    def stated(self) -> dict[str, Any]:
+        """The settings as a checkpoint states them, with the precision that was computed in."""
+        return asdict(self) | {"precision": self.computed_in}
 
 
 # where it runs does not decide what comes out
@@ -105,7 +114,7 @@ def fit(
             accelerator=settings.accelerator,
             devices=settings.devices,
             strategy=settings.strategy,
-            precision=usable_precision(settings.precision, device_of(settings.accelerator)),
+            precision=settings.computed_in,
             callbacks=[_SeedEpochs(seed), _StopOnNaN(name, folder), _History(), keeper, FitProgress(name), *callbacks],
             default_root_dir=folder,
             logger=False,

@@ -90,7 +90,7 @@ def train_flownet(
             network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in result.state.items()})
             about = {
                 "seed": seed,
-                "training": asdict(training),
+                "training": training.stated(),
                 "rendered": asdict(rendered),
                 "textures": "procedural" if frames is None else f"{len(frames)} frames",
                 "errors": _last(result.history),

@@ -182,7 +182,7 @@ def _fit(
     seconds = sum(json.loads((folder / step / "seconds.json").read_text()) for step in ("autoencoder", "denoiser"))
     about = {
         "seed": seed,
-        "training": asdict(training),
+        "training": training.stated(),
         "crop": size,
         "scaling_factor": scale,
         "held_out": list(held["frames"]),

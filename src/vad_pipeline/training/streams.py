@@ -1,8 +1,7 @@
 """The streams that models read beside their frames: how each was made, and the same made of other clips."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,32 @@ from vad_pipeline.flow.tvl1 import TVL1, tvl1_flow, tvl1_jobs
 Recipe = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Estimator:
+    """How flow is estimated: of clips in batches, and of two frames of a stream.
+
+    Attributes:
+        settings: class of its parameters.
+        jobs: of frames and settings; flow for the clip store.
+        of_pair: of two frames uint8 (H, W, 1|3) and settings; float32 (H, W, 2).
+    """
+
+    settings: type
+    jobs: Callable[[Clips, Any], dict[str, ClipJob]]
+    of_pair: Callable[[np.ndarray, np.ndarray, Any], np.ndarray]
+
+    def typed(self, recipe: Recipe) -> Any:
+        """The settings that a recipe states."""
+        return TypeAdapter(self.settings).validate_python(recipe["settings"])
+
+
+ESTIMATORS = {
+    "tvl1": Estimator(TVL1, tvl1_jobs, tvl1_flow),
+    "flownet": Estimator(FlowNetFlow, flownet_jobs, flownet_of_pair),
+    "dis": Estimator(DIS, dis_jobs, dis_flow),
+}
+
+
 def recipes_of(
     streams: Mapping[str, Stream],
     tvl1: TVL1 | None = None,
@@ -36,23 +61,16 @@ def recipes_of(
     """
     recipes: dict[str, Recipe] = {name: stream.recipe for name, stream in streams.items() if name != "frames"}
     if "flow" in recipes:
-        given: dict[str, TVL1 | FlowNetFlow | DIS] = {
-            "tvl1": tvl1 or TVL1(),
-            "flownet": flownet or FlowNetFlow(),
-            "dis": dis or DIS(),
-        }
-        settings = given[recipes["flow"]["estimator"]]
-        recipes["flow"] = {**recipes["flow"], "settings": asdict(settings)}
+        chosen = recipes["flow"]["estimator"]
+        given = {"tvl1": tvl1, "flownet": flownet, "dis": dis}[chosen]
+        recipes["flow"] = {**recipes["flow"], "settings": asdict(given or ESTIMATORS[chosen].settings())}
     return recipes
 
 
 def flow_jobs(frames: Clips, recipe: Recipe) -> dict[str, ClipJob]:
     """Flow of frames of the model's size, by the recipe's estimator."""
-    if recipe["estimator"] == "flownet":
-        return flownet_jobs(frames, TypeAdapter(FlowNetFlow).validate_python(recipe["settings"]))
-    if recipe["estimator"] == "dis":
-        return dis_jobs(frames, TypeAdapter(DIS).validate_python(recipe["settings"]))
-    return tvl1_jobs(frames, TypeAdapter(TVL1).validate_python(recipe["settings"]))
+    estimator = ESTIMATORS[recipe["estimator"]]
+    return estimator.jobs(frames, estimator.typed(recipe))
 
 
 def described_jobs(native_frames: Clips, recipe: Recipe, device: torch.device) -> dict[str, ClipJob]:
@@ -66,15 +84,9 @@ def flow_of_pairs(recipe: Recipe) -> Callable[[np.ndarray, np.ndarray, int], np.
     Raises:
         FlowNetError: the weights are missing, damaged or not of FlowNet.
     """
-    settings = recipe["settings"]
-    estimate: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    if recipe["estimator"] == "flownet":
-        estimate = partial(flownet_of_pair, config=TypeAdapter(FlowNetFlow).validate_python(settings))
-    elif recipe["estimator"] == "dis":
-        estimate = partial(dis_flow, settings=TypeAdapter(DIS).validate_python(settings))
-    else:
-        estimate = partial(tvl1_flow, config=TypeAdapter(TVL1).validate_python(settings))
-    return lambda earlier, later, frame: stored_row(estimate(earlier, later), "of the stream", frame)
+    estimator = ESTIMATORS[recipe["estimator"]]
+    settings = estimator.typed(recipe)
+    return lambda earlier, later, frame: stored_row(estimator.of_pair(earlier, later, settings), "of the stream", frame)
 
 
 def features_of_frames(recipe: Recipe, device: torch.device) -> Callable[[np.ndarray], np.ndarray]:

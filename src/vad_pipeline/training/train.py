@@ -221,7 +221,7 @@ def _train(
         frames=asdict(size),
         about={
             "seed": seed,
-            "training": asdict(training),
+            "training": training.stated(),
             "data": fingerprint(*sorted(clip.fingerprint for clip in clips)),
             "held_out": list(next(iter(held_out.values()))),
             "seconds": round(result.seconds, 1),

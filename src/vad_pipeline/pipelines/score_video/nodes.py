@@ -9,9 +9,10 @@ from pydantic.dataclasses import dataclass
 
 from vad_pipeline.detection.detector import Detector
 from vad_pipeline.detection.events import event_table
-from vad_pipeline.detection.score_video import Scored, score_videos
+from vad_pipeline.detection.score_video import Scored, score_video
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.sources.extraction import FrameExtraction
+from vad_pipeline.sources.videos import list_videos
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -55,7 +56,8 @@ def detect(config: ScoreVideo, extraction: FrameExtraction) -> tuple[Detector, l
 
     Raises:
         ValueError: no video is named.
-        CheckpointError, ThresholdError, SourceError: see ``Detector`` and ``score_videos``.
+        CheckpointError, ThresholdError: see ``Detector``.
+        SourceError: see ``list_videos`` and ``score_video``; what was found before stays.
     """
     if config.video is None:
         raise ValueError(
@@ -65,9 +67,11 @@ def detect(config: ScoreVideo, extraction: FrameExtraction) -> tuple[Detector, l
     folder = named if named.is_dir() else Path(config.models) / config.model
     options = Scoring(accelerator=config.accelerator).options()
     detector = Detector.load(folder, None, config.version, config.false_alarms_per_hour, config.hold, options)
-    region = None
-    if extraction.source == "videos" and extraction.videos is not None:
-        given = extraction.videos.get("region_of_interest")
-        region = Path(given) if given else None
+    given = extraction.videos.get("region_of_interest") if extraction.source == "videos" else None
+    region = Path(given) if given else None
     target = Path(config.folder) / detector.system.name
-    return detector, score_videos(detector, Path(config.video), target, extraction.height, region, config.annotated)
+    found = [
+        score_video(detector, video, target / video.stem, extraction.height, region, config.annotated)
+        for video in list_videos(Path(config.video))
+    ]
+    return detector, found

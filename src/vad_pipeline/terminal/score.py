@@ -26,7 +26,7 @@ def score(metadata: Any, video: str, env: str | None, out: str | None, no_video:
     """Score VIDEO, a file or a folder, with a trained system: scores, events with pictures, an annotated mp4."""
     with KedroSession.create(project_path=metadata.project_path, env=env) as session:
         parameters = session.load_context().config_loader["parameters"]  # type: ignore[attr-defined]
-    # torch is imported once the command line and the parameters are known to be right
+    # here, so that commands which do not need torch start without it
     from pydantic import TypeAdapter
 
     from vad_pipeline.detection.thresholds import spell
