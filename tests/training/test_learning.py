@@ -2,11 +2,13 @@
 
 import lightning
 import pytest
+import torch
 
 from vad_pipeline.clips.clip import Clip, Clips
 from vad_pipeline.clips.pool import ClipPool, Parallel
 from vad_pipeline.clips.resize import FrameSize, resize_jobs
 from vad_pipeline.evaluation.evaluate import evaluate
+from vad_pipeline.fitting.devices import multiplies_bf16
 from vad_pipeline.models.build import build
 from vad_pipeline.models.lgn_net import Config, LGNNet
 from vad_pipeline.scoring.score import Scoring, score_clips
@@ -40,7 +42,7 @@ def test_a_trained_tiny_lgn_net_beats_its_untrained_self_and_every_trivial_basel
     untrained = LGNNet(config, colours=1).eval()  # with the weights that the training began with
 
     def micro_auc(model):
-        scoring = Scoring(accelerator="cpu", precision="bf16")
+        scoring = Scoring(accelerator="cpu", precision="bf16" if multiplies_bf16(torch.device("cpu")) else "32")
         scores, _ = score_clips(model, streams, scoring, [list(frames.split("test"))], tmp_path)
         return evaluate(scores, labels, LGNNet.terms, LGNNet.fusion(config))["micro_auc"]
 
