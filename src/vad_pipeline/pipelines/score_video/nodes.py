@@ -55,7 +55,7 @@ def detect(config: ScoreVideo, extraction: FrameExtraction) -> tuple[Detector, l
     """Load the system and score the videos.
 
     Raises:
-        ValueError: no video is named.
+        ValueError: no video is named, or it is missing.
         CheckpointError, ThresholdError: see ``Detector``.
         SourceError: see ``list_videos`` and ``score_video``; what was found before stays.
     """
@@ -63,6 +63,8 @@ def detect(config: ScoreVideo, extraction: FrameExtraction) -> tuple[Detector, l
         raise ValueError(
             "score_video: no video; say which with --params=video=<file or folder>, or `kedro score <file>`"
         )
+    if not Path(config.video).exists():
+        raise ValueError(f"{config.video} is missing; name a video, or a folder of videos")
     named = Path(config.model)
     folder = named if named.is_dir() else Path(config.models) / config.model
     options = Scoring(accelerator=config.accelerator).options()
