@@ -5,6 +5,7 @@ Only libraries: what a process reads of the project, and from where, is its own 
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -37,12 +38,24 @@ def start(function: Callable[..., object], *arguments: Any) -> BaseProcess:
     return process
 
 
-def kedro(*arguments: str, folder: Path, environment: Mapping[str, str], timeout: float = 300) -> tuple[int, str]:
-    """`python -m kedro` with arguments, in a folder; returns the exit code and both outputs together."""
+def kedro(
+    *arguments: str, folder: Path, environment: Mapping[str, str], timeout: float = 300, until: str | None = None
+) -> tuple[int, str]:
+    """`python -m kedro` with arguments, in a folder; returns the exit code and both outputs together.
+
+    Once its output holds ``until``, it is told to end by SIGTERM.
+    """
     with TemporaryDirectory() as written:
         output = Path(written) / "output"
         process = FORKED.Process(target=_call, args=(dict(environment), _kedro, (arguments, folder, output)))
         process.start()
+        if until is not None:
+            late = time.monotonic() + timeout
+            while process.exitcode is None and time.monotonic() < late:
+                process.join(0.05)
+                if output.exists() and until in output.read_text(encoding="utf-8"):
+                    process.terminate()
+                    break
         process.join(timeout)
         if process.exitcode is None:
             process.kill()

@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `score` and `prune`."""
+"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `score`, `watch` and `prune`."""
 
 import copy
 import functools
@@ -16,6 +16,7 @@ from vad_pipeline.settings import PROJECT
 from vad_pipeline.terminal.errors import is_for_users, sentence_of
 from vad_pipeline.terminal.log_file import log_to_file, log_traceback
 from vad_pipeline.terminal.score import score
+from vad_pipeline.terminal.watch import watch
 
 VERBOSE = click.Option(
     ["--verbose"], is_flag=True, envvar="VAD_VERBOSE", help="Print the traceback of an error (or set VAD_VERBOSE=1)."
@@ -59,3 +60,4 @@ run = readable(kedro_run)
 cli.add_command(run)
 cli.add_command(readable(prune_clips))
 cli.add_command(readable(score))
+cli.add_command(readable(watch))

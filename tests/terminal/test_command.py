@@ -1,5 +1,6 @@
 """`kedro run` as it is typed: exit code, last line, and how much stands before it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 
 from tests.conftest import PROJECT
+from tests.detection.live.servers import motion_jpeg, web
 from tests.processes import kedro as forked_kedro
+from vad_pipeline.detection.live.sink import jpeg
 
 
 def variables(tmp_path, environment):
@@ -18,9 +21,9 @@ def variables(tmp_path, environment):
     )
 
 
-def kedro(tmp_path, *arguments, **environment):
+def kedro(tmp_path, *arguments, until=None, **environment):
     """Runs a command of Kedro's in the project; returns exit code and lines of both outputs together."""
-    code, output = forked_kedro(*arguments, folder=PROJECT, environment=variables(tmp_path, environment))
+    code, output = forked_kedro(*arguments, folder=PROJECT, environment=variables(tmp_path, environment), until=until)
     return code, output.splitlines()
 
 
@@ -114,6 +117,7 @@ def test_a_run_says_little_and_ends_with_the_box(tmp_path, write_video):
     assert ["Learning curves" in page for page in said.values()] == [False, True]
     assert "none: finished ones of earlier runs were used again" in kedro(tmp_path, "run", SMALL)[1][-6]
     new_videos_are_scored_by_what_was_trained(tmp_path, write_video)
+    a_stream_is_watched_until_sigterm(tmp_path)
 
 
 def new_videos_are_scored_by_what_was_trained(folder, write_video):
@@ -134,6 +138,23 @@ def new_videos_are_scored_by_what_was_trained(folder, write_video):
     assert code == 0, lines
     (table,) = (found / "scores.parquet").glob("*/scores.parquet")
     assert pd.read_parquet(table)["clip"].tolist() == ["new"] * 8
+
+
+def a_stream_is_watched_until_sigterm(folder):
+    pictures = [jpeg(picture) for picture in np.random.default_rng(0).integers(0, 255, (9, 48, 64, 3), np.uint8)]
+    with web(motion_jpeg(100 * pictures, 0.1)) as url:
+        own = [f"{url}/?token=secret", "--model=lgn_net", "--json"]
+        code, lines = kedro(folder, "watch", *own, until='"kind": "alarm"')
+    assert code == 0, lines
+    assert lines[-1].startswith("stopped: ")
+    said = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [each["kind"] for each in said if each["kind"] != "health"] == ["alarm", "event"], "noise, until the end"
+    found = folder / "08_reporting" / "scenes" / "watch"
+    events = pd.read_csv(found / "events.csv")
+    assert len(events) == 1
+    assert (found / events["picture"][0]).exists()
+    assert (found / events["clip"][0]).exists()
+    assert "secret" not in "".join(lines) + (PROJECT / "logs" / "kedro.log").read_text(encoding="utf-8")[-20000:]
 
 
 def test_commands_start_without_torch():

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from vad_pipeline.training.streams import features_of_frames, flow_of_pairs
 
 Picture = np.ndarray  # uint8 (H, W, 1|3), RGB
 Found = tuple[int, dict[str, float], np.ndarray | None]  # of one part: frame, raw terms, error map
+Shown = TypeVar("Shown")
 TOLERANCE = 1e-6  # seconds by which a picture may come early to be the next one to score
 
 
@@ -331,19 +333,26 @@ def _trained(models: Path) -> str:
     return ", ".join(sorted(names & set(SYSTEMS))) or "none"
 
 
-def at_rate(pictures: Iterable[tuple[Picture, float]], fps: float | None) -> Iterator[tuple[Picture, float]]:
+def at_rate(
+    pictures: Iterable[tuple[Shown, float]], fps: float | None, early: float = TOLERANCE
+) -> Iterator[tuple[Shown, float]]:
     """Pictures at a rate: of each 1 / fps of a second the first; all of them where they come more slowly.
+
+    Args:
+        pictures: and the second at which each is shown.
+        fps: wanted; None takes all.
+        early: seconds by which a picture may come before its part of a second and still be its first.
 
     >>> [second for _, second in at_rate(((None, n / 25) for n in range(8)), 10)]
     [0.0, 0.12, 0.2]
     """
     due = 0.0
     for picture, second in pictures:
-        if fps is not None and second < due - TOLERANCE:
+        if fps is not None and second < due - early:
             continue
         yield picture, second
         if fps is not None:
-            due = max(due, (np.floor(second * fps + TOLERANCE)) / fps) + 1 / fps
+            due = max(due, np.floor((second + early) * fps) / fps) + 1 / fps
 
 
 def score_table(scores: Iterable[Score], threshold: Threshold) -> pd.DataFrame:

@@ -81,16 +81,24 @@ class EventFinder:
         """Whether an event goes on."""
         return self._event is not None
 
+    @property
+    def event(self) -> Event | None:
+        """The event that goes on, as far as it has come."""
+        return self._event
+
     def push(self, score: Score) -> Event | None:
         """Take the next frame's score; the event that has ended by it, if any."""
         threshold = self.threshold
+        ended = None
+        if self._event is not None and score.frame - self._last > threshold.block_frames:  # frames are missing
+            ended = self.finish()
         self._above = [*self._above, score][-threshold.hold :] if score.anomaly > threshold.level else []
         if self._event is None:
             if len(self._above) == threshold.hold:
                 self.peak = self._above[0]
                 self._event = self._joined(_event_of(self.peak), self._above[1:])
                 self._last = score.frame
-            return None
+            return ended
         if score.anomaly > threshold.release:
             self._event, self._last = self._joined(self._event, [score]), score.frame
         elif score.frame - self._last >= threshold.block_frames:

@@ -46,7 +46,7 @@ def pictures(path: Path, truncated: str) -> Iterator[tuple[np.ndarray, float]]:
     image: np.ndarray | None = None
     for frame, second in _shown(path, truncated):
         if frame is not None:
-            image = _upright(frame, reformatter)
+            image = upright(frame, reformatter)
         assert image is not None
         yield image, second
 
@@ -150,7 +150,7 @@ def _decoded(
             return
 
 
-def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
+def upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
     """The frame turned and mirrored as its display matrix says, uint8 (H, W, 1|3)."""
     gray = frame.format.name.startswith("gray")
     image = reformatter.reformat(frame, format="gray" if gray else "rgb24", threads=1).to_ndarray()

@@ -128,7 +128,7 @@ def read_timed_video(path: Path, stride: int, mask: Path | None, truncated: str)
         SourceError: the video cannot be decoded, ends early, changes its size, or the region of interest is of
             another size.
     """
-    region: np.ndarray | None = None if mask is None else _read_region(mask)
+    region: np.ndarray | None = None if mask is None else read_region(mask)
     shape: tuple[int, ...] | None = None
     for number, (image, second) in enumerate(pictures(path, truncated)):
         if number % stride:
@@ -148,7 +148,12 @@ def read_timed_video(path: Path, stride: int, mask: Path | None, truncated: str)
         yield image if region is None else image * region[..., None], second
 
 
-def _read_region(path: Path) -> np.ndarray:
+def read_region(path: Path) -> np.ndarray:
+    """A region of interest, bool (H, W), True where to look.
+
+    Raises:
+        SourceError: it is no image, or nothing in it is to be looked at.
+    """
     region = read_mask(path)
     if not region.any():
         raise SourceError(f"region_of_interest: {path} is black all over; draw white where to look")

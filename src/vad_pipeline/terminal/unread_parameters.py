@@ -10,8 +10,9 @@ from kedro.pipeline import Pipeline
 
 from vad_pipeline.pipeline_registry import make_pipeline, pipeline_makers
 
-# Read without a pipeline of their name: what all share, `jobs` by the runner, `source` by the catalog.
-SHARED = ("dataset", "seed", "protocol", "eval_split", "images", "jobs", "source", "video", "model")
+# Read without a pipeline of their name: what all share, `jobs` by the runner, `source` by the catalog, `watch` by its
+# command.
+SHARED = ("dataset", "seed", "protocol", "eval_split", "images", "jobs", "source", "video", "model", "watch")
 
 
 class UnreadParameters:
