@@ -54,7 +54,7 @@ def peak_anonymous_mib(arguments: Sequence[str]) -> float:
     reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))  # type: ignore[union-attr]
     reader.start()
     while process.poll() is None:
-        peak = max(peak, _anonymous(process.pid))
+        peak = max(peak, anonymous(process.pid))
         time.sleep(0.02)
     reader.join()
     if process.returncode:
@@ -62,7 +62,8 @@ def peak_anonymous_mib(arguments: Sequence[str]) -> float:
     return peak / 1024
 
 
-def _anonymous(pid: int) -> int:
+def anonymous(pid: int) -> int:
+    """KiB of RssAnon + RssShmem of a process and its children."""
     total = 0
     try:
         processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
