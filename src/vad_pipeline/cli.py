@@ -1,4 +1,5 @@
-"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `score`, `watch` and `prune`."""
+"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `score`, `watch`, `hand-over` and
+`prune`."""
 
 import copy
 import functools
@@ -14,6 +15,7 @@ from kedro.framework.cli.project import run as kedro_run
 from vad_pipeline.io.prune import prune as prune_clips
 from vad_pipeline.settings import PROJECT
 from vad_pipeline.terminal.errors import is_for_users, sentence_of
+from vad_pipeline.terminal.hand_over import hand_over
 from vad_pipeline.terminal.log_file import log_to_file, log_traceback
 from vad_pipeline.terminal.score import score
 from vad_pipeline.terminal.watch import watch
@@ -61,3 +63,4 @@ cli.add_command(run)
 cli.add_command(readable(prune_clips))
 cli.add_command(readable(score))
 cli.add_command(readable(watch))
+cli.add_command(readable(hand_over))

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from vad_pipeline.detection.thresholds import ThresholdError, block_levels, choose_threshold, held_levels
+from vad_pipeline.detection.thresholds import (
+    ThresholdError,
+    block_levels,
+    choose_threshold,
+    held_levels,
+    said_of_threshold,
+)
 
 
 def test_a_level_is_held_where_all_of_the_last_scores_reach_it():
@@ -61,3 +67,10 @@ def test_more_alarms_are_a_lower_threshold():
     assert all(
         choose_threshold(clips, 10, rate).release <= level for rate, level in zip((7, 30, 200), levels, strict=True)
     )
+
+
+def test_a_system_without_held_out_footage_is_said_to_have_no_threshold():
+    names = ("threshold_level", "false_alarms_per_hour_lowest", "held_out_seconds")
+    for nothing in (None, float("nan")):  # as files have it, and as the catalog loads it
+        assert said_of_threshold(dict.fromkeys(names, nothing)).startswith("no threshold, for no normal footage")
+    assert said_of_threshold({"micro_auc": 0.5}) is None

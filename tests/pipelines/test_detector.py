@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from kedro.framework.project import pipelines
 
+from vad_pipeline.detection.detector import Detector
 from vad_pipeline.evaluation.metrics import micro_auc
 from vad_pipeline.models.systems import SYSTEMS
 from vad_pipeline.pipeline_registry import EXPERIMENTS, PSEUDO_ANOMALIES
@@ -41,6 +42,10 @@ def test_lgn_net_runs_from_nothing_to_a_report_and_a_second_run_trains_nothing(r
     history = ran.load("lgn_net.history", params=TINY)
     assert {"train_loss", "val_psnr"} <= set(history["name"])
     html = ran.load("lgn_net.report", params=TINY)
+    threshold = Detector.load(ran.data_root / "06_models" / "scenes" / "lgn_net").threshold
+    assert metrics["threshold_level"] == threshold.level
+    assert metrics["false_alarms_per_hour_lowest"] == threshold.lowest_per_hour
+    assert f"at the lowest {threshold.lowest_per_hour:.3g} false alarms an hour, above a score of" in html
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
     assert len(images) == 6
     assert all(base64.b64decode(image).startswith(b"\x89PNG") for image in images)

@@ -14,12 +14,20 @@ TABLE = pd.DataFrame(
     {"row": ["net", "frame difference (no learning)"], "micro_auc": [65.22, 60.0], "published": [97.0, float("nan")]}
 )
 
+MEASURED = {
+    "micro_auc_low": 0.5,
+    "micro_auc_high": 0.75,
+    "threshold_level": 1.25,
+    "false_alarms_per_hour_lowest": 6.0,
+    "held_out_seconds": 600.0,
+}
+
 
 def learn(folder):
     if not (folder / "abc").exists():
         (folder / "abc").mkdir()
         (folder / "abc" / "finished.safetensors").touch()
-    return {"weights": 1}, TABLE, {"micro_auc_low": 0.5, "micro_auc_high": 0.75}, "<p>"
+    return {"weights": 1}, TABLE, MEASURED, "<p>"
 
 
 def ran(tmp_path, capsys, table=TABLE):
@@ -58,6 +66,8 @@ def test_it_shows_the_headline_beside_the_baselines_and_the_report(tmp_path, cap
     assert "micro AUC  65.2 %  (95% interval 50.0 to 75.0)" in out
     assert "frame difference" in out
     assert "60.0 %  (no learning)" in out
+    assert "net alarms" in out
+    assert "at the lowest 6 false alarms an hour, above a score of 1.25, by 10 minutes of held-out normal" in out
     assert f"{tmp_path}/net.report/v1/net.report" in out
     assert len(out.splitlines()) < 10
 

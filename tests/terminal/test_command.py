@@ -104,7 +104,8 @@ def test_a_run_says_little_and_ends_with_the_box(tmp_path, write_video):
     ]
     for noise in ("Loading data", "Saving data", "torchvision", "litlogger", "Warning", "WARNING", "GPU", "Epoch"):
         assert not any(noise in line for line in lines), noise
-    assert "scene_exemplars + lgn_net on scenes" in lines[-12]
+    assert "scene_exemplars + lgn_net on scenes" in lines[-14]
+    assert {line.split()[1] for line in lines[-8:-6] if " alarms " in line} == {"scene_exemplars", "lgn_net"}
     assert "2 in this run" in lines[-6]
     assert f"{tmp_path}/08_reporting/scenes/model_comparison/report.html/" in lines[-5]
     reports = tmp_path / "08_reporting" / "scenes"

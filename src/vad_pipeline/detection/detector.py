@@ -7,7 +7,6 @@ the video itself, so a score means the same in all of them.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,13 +16,15 @@ from pydantic import TypeAdapter
 
 from vad_pipeline.clips.resize import FrameSize, resize
 from vad_pipeline.detection.events import Event, Score, find_events
+from vad_pipeline.detection.held_out import fps_of, held_out_anomalies, normaliser_of, weights_of
+from vad_pipeline.detection.reading import Reading, reader_of
 from vad_pipeline.detection.thresholds import Threshold, choose_threshold
+from vad_pipeline.detection.trained_system import find_trained
 from vad_pipeline.evaluation.normality import HIGH, LOW, anomaly_score
-from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from vad_pipeline.models.build import build, configuration
+from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError
+from vad_pipeline.models.build import build
 from vad_pipeline.models.scorer import ScoredBatch, ScoringOptions
-from vad_pipeline.models.system import ONLY
-from vad_pipeline.models.systems import SYSTEMS, rows_of, terms_of
+from vad_pipeline.models.systems import SYSTEMS, terms_of
 from vad_pipeline.scoring.regions import enlarged, strongest_region
 from vad_pipeline.sources.videos import read_timed_video
 from vad_pipeline.training.streams import features_of_frames, flow_of_pairs
@@ -47,9 +48,12 @@ class Detector:
         false_alarms_per_hour: that normal footage may raise; None takes the lowest rate that held-out footage supports.
         hold: frames for which scores have to stay above the threshold.
         options: how to run the models.
+        threshold: chosen before; None chooses it by the rate.
+        reading: how ``score`` reads the camera's pictures; None takes them as they are.
 
     Attributes:
         threshold: for alarms.
+        reading: as given; what is pushed or streamed has been read so, see ``reader_of``.
         fps: frames a second that the system was trained on, None where that is not known.
         delay: frames after which a frame's score is there.
         shortest: frames of a video that a score takes.
@@ -66,24 +70,23 @@ class Detector:
         false_alarms_per_hour: float | None = None,
         hold: int = 1,
         options: ScoringOptions | None = None,
+        threshold: Threshold | None = None,
+        reading: Reading | None = None,
     ):
         self.system = SYSTEMS[system]
         if missing := sorted(set(self.system.parts) - set(checkpoints)):
             raise CheckpointError(f"{system}: its part {missing[0]} is missing; train the whole system")
         options = options or ScoringOptions()
         self.parts = {name: _Part(checkpoints[name], options) for name in self.system.parts}
-        first = checkpoints[next(iter(self.system.parts))]
-        self.terms = terms_of(self.system)
-        self.weights = next(row.weights for row in rows_of(self.system, configuration(first)) if row.key == "")
-        self.normaliser = {term: values for each in checkpoints.values() for term, values in each.normaliser.items()}
-        self.fps: float | None = first.about.get("fps")
+        self.terms, self.weights = terms_of(self.system), weights_of(self.system, checkpoints)
+        self.normaliser = normaliser_of(checkpoints)
+        self.fps = fps_of(self.system, checkpoints)
+        self.reading = reading
         self.delay = max(part.delay for part in self.parts.values())
         self.shortest = max(part.scorer.window.length for part in self.parts.values())
-        held_out = _held_out(self.system.name, checkpoints)
-        anomalies = self._anomaly(held_out).to_numpy() if len(held_out) else np.zeros(0)
-        clips = [anomalies[rows] for rows in held_out.groupby("clip", sort=False).indices.values()]
-        self.threshold: Threshold = choose_threshold(clips, self.fps, false_alarms_per_hour, hold)
-        self._known = np.sort(anomalies)
+        clips = held_out_anomalies(self.system, checkpoints)
+        self.threshold = threshold or choose_threshold(clips, self.fps, false_alarms_per_hour, hold)
+        self._known = np.sort(np.concatenate([np.zeros(0), *clips]))
         self._batch = options.batch
         self._forget()
 
@@ -94,31 +97,31 @@ class Detector:
         system: str | None = None,
         version: str | None = None,
         false_alarms_per_hour: float | None = None,
-        hold: int = 1,
+        hold: int | None = None,
         options: ScoringOptions | None = None,
     ) -> "Detector":
-        """The trained system in a folder, ``data/06_models/<data set>/<system>``.
+        """The trained system in a folder, ``data/06_models/<data set>/<system>``, or one that was handed over.
 
         Args:
             folder: holds ``checkpoint.safetensors``, a file or Kedro's folder of versions; of a system of parts, one
-                folder beside it for each, ``<system>.<part>``.
+                folder beside it for each, ``<system>.<part>``. Or it was written by ``hand_over``, and says threshold
+                and reading itself.
             system: its name, where that is not the folder's.
             version: Kedro's; None is the latest.
-            false_alarms_per_hour, hold, options: see the class.
+            false_alarms_per_hour, hold: see the class; None takes what was handed over, or the lowest rate and 1.
+            options: see the class.
 
         Raises:
-            CheckpointError: nothing is trained there, a file is damaged or of another version.
+            CheckpointError: nothing is trained there, a file is missing, damaged or of another version.
             ThresholdError: see the class.
         """
-        folder = Path(folder)
-        name = system or folder.name
-        if name not in SYSTEMS:
-            raise CheckpointError(f"{folder}: no system is called {name!r}; trained are: {_trained(folder.parent)}")
-        found = {}
-        for part in SYSTEMS[name].parts:
-            own = folder if part == ONLY else folder.with_name(f"{folder.name}.{part}")
-            found[part] = read_checkpoint(checkpoint_file(own, version))
-        return cls(name, found, false_alarms_per_hour, hold, options)
+        found = find_trained(Path(folder), system, version)
+        threshold, rate = None, false_alarms_per_hour
+        if found.handed is not None:
+            kept = found.handed.threshold, found.handed.false_alarms_per_hour
+            rate, hold = kept[1] if rate is None else rate, kept[0].hold if hold is None else hold
+            threshold = kept[0] if (rate, hold) == (kept[1], kept[0].hold) else None
+        return cls(found.system, found.checkpoints, rate, hold or 1, options, threshold, found.reading)
 
     def push(self, picture: Picture, second: float | None = None) -> Score | None:
         """Take the next picture of a stream; the score of an earlier one, ``delay`` frames late, if it is there.
@@ -161,7 +164,8 @@ class Detector:
         """Score a video.
 
         Args:
-            video: a file, at its own times and at the trained rate; or frames uint8 (T, H, W, 1|3) at that rate.
+            video: a file, at its own times and at the trained rate; or frames uint8 (T, H, W, 1|3) at that rate. Both
+                are the camera's, and are brought to what ``reading`` says.
 
         Returns:
             Columns frame, second, anomaly, p_value, alarm, reason and the raw terms.
@@ -175,7 +179,8 @@ class Detector:
             pictures: Iterable[tuple[Picture, float]] = ((frame, n / rate) for n, frame in enumerate(video))
         else:
             pictures = at_rate(read_timed_video(Path(video), 1, None, "keep"), self.fps)
-        scores = list(self.stream(pictures))
+        read = reader_of(self.reading or Reading())
+        scores = list(self.stream((read(picture), second) for picture, second in pictures))
         if not scores:
             raise ValueError(
                 f"{'the frames' if isinstance(video, np.ndarray) else video}: fewer than the {self.shortest} that a "
@@ -312,27 +317,6 @@ class _Part:
         return _unpacked(self.scorer.finish())
 
 
-def checkpoint_file(folder: Path, version: str | None = None) -> Path:
-    """The checkpoint in a model's folder: the file, or of Kedro's versions of it the named or the latest one.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    path = folder / "checkpoint.safetensors"
-    if path.is_file():
-        return path
-    versions = sorted(each.parent.name for each in path.glob("*/checkpoint.safetensors"))
-    if not versions or (version is not None and version not in versions):
-        there = f"there are versions {', '.join(versions)}" if versions else f"trained are: {_trained(folder.parent)}"
-        raise CheckpointError(f"{folder}: no trained model{f' of version {version}' if versions else ''}; {there}")
-    return path / (version or versions[-1]) / "checkpoint.safetensors"
-
-
-def _trained(models: Path) -> str:
-    names = {found.parent.name.partition(".")[0] for found in models.glob("*/checkpoint.safetensors")}
-    return ", ".join(sorted(names & set(SYSTEMS))) or "none"
-
-
 def at_rate(
     pictures: Iterable[tuple[Shown, float]], fps: float | None, early: float = TOLERANCE
 ) -> Iterator[tuple[Shown, float]]:
@@ -370,22 +354,6 @@ def score_table(scores: Iterable[Score], threshold: Threshold) -> pd.DataFrame:
         for score in scores
     ]
     return pd.DataFrame(rows)
-
-
-def _held_out(system: str, checkpoints: Mapping[str, Checkpoint]) -> pd.DataFrame:
-    """Raw terms of the held-out normal frames that all parts score: columns clip, frame and the terms."""
-    tables = []
-    for part, checkpoint in checkpoints.items():
-        if not checkpoint.held_out_scores:
-            if checkpoint.about.get("held_out"):
-                raise CheckpointError(
-                    f"{f'{system}.{part}'.rstrip('.')}: trained by a version that kept no scores of held-out footage; "
-                    "run its pipeline once more, which trains nothing again"
-                )
-            return pd.DataFrame({"clip": [], "frame": []})
-        table = pd.DataFrame({name: values.numpy() for name, values in checkpoint.held_out_scores.items()})
-        tables.append(table.assign(clip=[checkpoint.about["held_out"][number] for number in table["clip"]]))
-    return reduce(lambda one, other: one.merge(other, on=["clip", "frame"], how="inner"), tables)
 
 
 def _unpacked(batch: ScoredBatch | None) -> Iterator[Found]:

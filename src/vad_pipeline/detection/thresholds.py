@@ -7,7 +7,7 @@ so that probability is a rate of false alarms; below one in the held-out footage
 promised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,3 +132,18 @@ def spell(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} seconds"
+
+
+def said_of_threshold(metrics: Mapping[str, float | None]) -> str | None:
+    """What ``held_out.threshold_metrics`` mean, in words; None of metrics without them.
+
+    >>> said_of_threshold({"threshold_level": 1.2, "false_alarms_per_hour_lowest": 6.0, "held_out_seconds": 600.0})
+    'at the lowest 6 false alarms an hour, above a score of 1.2, by 10 minutes of held-out normal footage'
+    """
+    if "threshold_level" not in metrics:
+        return None
+    level, lowest = metrics["threshold_level"], metrics.get("false_alarms_per_hour_lowest")
+    if level is None or lowest is None or np.isnan(level):
+        return "no threshold, for no normal footage was held out; set training.held_out above 0"
+    footage = f"{spell(metrics.get('held_out_seconds') or 0.0)} of held-out normal footage"
+    return f"at the lowest {lowest:.3g} false alarms an hour, above a score of {level:.3g}, by {footage}"

@@ -1,7 +1,7 @@
 """The box at the end of a run: what was measured, whether anything was trained, where to look."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from vad_pipeline.detection.thresholds import said_of_threshold
 from vad_pipeline.evaluation.table import NO_LEARNING
 from vad_pipeline.pipeline_registry import DEFAULT
 
@@ -38,7 +39,8 @@ class ClosingBox:
         names = " + ".join(run_params.get("pipeline_names") or DEFAULT)
         dataset = catalog.load("params:dataset") if "params:dataset" in catalog else ""
         new = len(finished_trainings(pipeline, catalog) - self._trained_before)
-        lines = [*headlines(pipeline, catalog), *trainings(pipeline, new), *places(pipeline, catalog)]
+        measured = [*headlines(pipeline, catalog), *thresholds(pipeline, catalog)]
+        lines = [*measured, *trainings(pipeline, new), *places(pipeline, catalog)]
         print_box(f"{names} on {dataset}", lines)
 
 
@@ -80,6 +82,16 @@ def headlines(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]
         if len(table) > ROWS:
             said.append(("", f"and {len(table) - ROWS} further rows"))
     return said
+
+
+def thresholds(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]:
+    """The lowest rate of false alarms that each detector's held-out footage supports, and its level."""
+    said = []
+    for name in _made(pipeline, ".metrics"):
+        measured = catalog.load(name)
+        if isinstance(measured, Mapping) and (words := said_of_threshold(measured)):
+            said.append((f"{name.removesuffix('.metrics')} alarms", words))
+    return said[:ROWS]
 
 
 def trainings(pipeline: Pipeline, new: int) -> list[tuple[str, str]]:

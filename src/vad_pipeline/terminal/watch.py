@@ -63,9 +63,10 @@ def _watch(parameters: dict[str, Any], chosen: dict[str, Any], as_json: bool, st
     from vad_pipeline.detection.live.sentences import Sentences
     from vad_pipeline.detection.live.sink import Sink
     from vad_pipeline.detection.live.source import LiveSource
-    from vad_pipeline.detection.live.watch import WatchSettings, prepared, waiting
+    from vad_pipeline.detection.live.watch import WatchSettings, waiting
     from vad_pipeline.detection.live.watch import watch as watch_source
     from vad_pipeline.detection.live.webhook import Webhook
+    from vad_pipeline.detection.reading import reader_of, reading_of
     from vad_pipeline.detection.thresholds import spell
     from vad_pipeline.scoring.score import Scoring
     from vad_pipeline.sources.extraction import FrameExtraction
@@ -81,8 +82,7 @@ def _watch(parameters: dict[str, Any], chosen: dict[str, Any], as_json: bool, st
     detector = Detector.load(folder, None, settings.version, settings.false_alarms_per_hour, settings.hold, options)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    given = extraction.videos.get("region_of_interest") if extraction.source == "videos" else None
-    prepare = prepared(extraction.height, Path(given) if given else None, str(address))
+    prepare = reader_of(detector.reading or reading_of(extraction))
     source = LiveSource(address, detector.fps, waiting(detector), prepare, settings.patience)
     camera = settings.camera or detector.system.name
     target = Path(settings.folder)

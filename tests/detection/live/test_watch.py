@@ -4,7 +4,6 @@ import json
 import threading
 
 import av
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +15,7 @@ from vad_pipeline.detection.live.address import address_of
 from vad_pipeline.detection.live.folder import Folder
 from vad_pipeline.detection.live.sink import Frame, Health, Report, Sink
 from vad_pipeline.detection.live.source import Arrival, LiveSource
-from vad_pipeline.detection.live.watch import prepared, waiting, watch
+from vad_pipeline.detection.live.watch import waiting, watch
 from vad_pipeline.detection.thresholds import Threshold
 from vad_pipeline.sources.raw_clip import SourceError
 
@@ -158,20 +157,6 @@ def test_stopping_ends_it_though_the_source_goes_on():
     assert told.closed
 
 
-def test_a_region_of_another_size_than_the_streams_is_named(tmp_path):
-    region = np.zeros((4, 6), np.uint8)
-    region[:, :3] = 255
-    path = tmp_path / "region.png"
-    cv2.imwrite(str(path), region)
-    prepare = prepared(2, path, "rtsp://***@host/live")
-    shown = prepare(np.full((4, 6, 3), 80, np.uint8))
-    assert shown.shape == (2, 3, 3)
-    assert shown[:, 0].min() == 80
-    assert shown[:, 2].max() == 0
-    with pytest.raises(SourceError, match=r"rtsp://\*\*\*@host/live: pictures of 12x8, the region of interest"):
-        prepare(np.zeros((8, 12, 3), np.uint8))
-
-
 def test_a_trained_detector_finds_live_what_it_finds_in_the_file(tmp_path, write_video):
     trained(tmp_path, "scene_exemplars")
     detector = Detector.load(tmp_path / "scene_exemplars")
@@ -184,7 +169,7 @@ def test_a_trained_detector_finds_live_what_it_finds_in_the_file(tmp_path, write
     table = detector.score(video)
     wanted = detector.events(table)
     told = Told()
-    source = LiveSource(address_of(str(video)), detector.fps, max(100, waiting(detector)), prepared(None, None, "it"))
+    source = LiveSource(address_of(str(video)), detector.fps, max(100, waiting(detector)))
     sinks = [told, Folder(tmp_path / "out", detector.threshold)]
     last = watch(detector, source, sinks, "entrance", threading.Event(), every=0.5)
     assert [frame.score.anomaly for frame in told.frames if frame.score] == pytest.approx(table["anomaly"], rel=1e-6)

@@ -1,6 +1,8 @@
 """Alarms, events and health published to an MQTT broker, as home automation and VMS read them."""
 
 import json
+import threading
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from vad_pipeline.detection.live.address import redacted
@@ -45,6 +47,9 @@ class Mqtt(Sink):
             f"{self.topic}/health", json.dumps({"kind": "health", "state": "offline"}), 1, retain=True
         )
         self._client.connect_async(parts.hostname, parts.port or (TLS_PORT if parts.scheme == "mqtts" else PORT))
+        self._connected = threading.Event()
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = lambda *_: self._connected.clear()
         self._client.loop_start()  # connects, and connects again
 
     def report(self, report: Report) -> None:
@@ -66,7 +71,13 @@ class Mqtt(Sink):
         self._client.disconnect()
         self._client.loop_stop()
 
+    def _on_connect(self, client: object, data: object, flags: object, reason: Any, properties: object) -> None:
+        if not reason.is_failure:
+            self._connected.set()
+
     def _publish(self, topic: str, payload: str | bytes, retain: bool = False) -> None:
+        if not self._connected.wait(TIMEOUT):
+            raise OSError("not connected; is the broker there, and are user and password right?")
         sent = self._client.publish(f"{self.topic}/{topic}", payload, qos=1, retain=retain)
         try:
             sent.wait_for_publish(TIMEOUT)

@@ -3,11 +3,10 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -17,9 +16,6 @@ from vad_pipeline.detection.detector import Detector, Picture
 from vad_pipeline.detection.events import Event, EventFinder, Score
 from vad_pipeline.detection.live.sink import Delivery, Frame, Health, Report, Sink
 from vad_pipeline.detection.live.source import Arrival, LiveSource
-from vad_pipeline.sources.raw_clip import SourceError
-from vad_pipeline.sources.reading_size import frames_at_height
-from vad_pipeline.sources.videos import read_region
 
 PATIENCE = 0.2  # seconds between looks at whether to stop
 BACKLOG = 2.0  # seconds of pictures that may wait for the detector
@@ -53,7 +49,7 @@ class WatchSettings:
     version: str | None = None
     camera: str | None = None
     false_alarms_per_hour: float | None = Field(default=None, gt=0)
-    hold: int = Field(default=1, ge=1)
+    hold: int | None = Field(default=None, ge=1)
     patience: float = Field(default=60.0, gt=0)
     health: float = Field(default=60.0, gt=0)
     before: float = Field(default=5.0, ge=0)
@@ -62,29 +58,6 @@ class WatchSettings:
     mqtt: str | None = None
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(default=1, ge=1)
-
-
-def prepared(height: int | None, region: Path | None, shown: str) -> Callable[[Picture], Picture]:
-    """What training did to each picture: the region of interest, then the height.
-
-    Args:
-        height: rows; None leaves them.
-        region: image of the region of interest.
-        shown: the source, for messages.
-    """
-    mask = None if region is None else read_region(region)
-
-    def prepare(picture: Picture) -> Picture:
-        if mask is not None:
-            if mask.shape != picture.shape[:2]:
-                raise SourceError(
-                    f"{shown}: pictures of {picture.shape[1]}x{picture.shape[0]}, the region of interest {region} is "
-                    f"{mask.shape[1]}x{mask.shape[0]}; draw it on a picture of this stream"
-                )
-            picture = picture * mask[..., None]
-        return picture if height is None else next(frames_at_height([picture], height))
-
-    return prepare
 
 
 def waiting(detector: Detector) -> int:

@@ -11,6 +11,7 @@ from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.held_out import with_parts
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import FrameSize, resize_jobs
+from vad_pipeline.detection.held_out import threshold_metrics
 from vad_pipeline.evaluation.fusion import join_scores
 from vad_pipeline.evaluation.measure import Protocol, measure
 from vad_pipeline.fitting.checkpoint import Checkpoint
@@ -107,7 +108,8 @@ def evaluate_system(
     images: bool,
     *checkpoints: Checkpoint,
 ) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame, dict[str, dict[str, float]]]:
-    """Metrics under the headline protocol and beside it, the table, every frame's regularity, further rows' metrics."""
+    """Metrics under the headline protocol and beside it and the threshold that held-out footage supports, the table,
+    every frame's regularity, further rows' metrics."""
     declared = SYSTEMS[system]
     normaliser = {term: values for checkpoint in checkpoints for term, values in checkpoint.normaliser.items()}
     fps = {clip: stored.fps for clip, stored in native_frames.items()}
@@ -124,7 +126,9 @@ def evaluate_system(
         normaliser,
         fps,
     )
-    return measured.metrics, measured.table, _with_seconds(measured.scored, native_frames), measured.others
+    threshold = {} if images else threshold_metrics(declared, dict(zip(declared.parts, checkpoints, strict=True)))
+    scored = _with_seconds(measured.scored, native_frames)
+    return measured.metrics | threshold, measured.table, scored, measured.others
 
 
 def _with_seconds(scored: pd.DataFrame, native_frames: Clips) -> pd.DataFrame:

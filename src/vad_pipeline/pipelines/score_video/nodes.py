@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from vad_pipeline.detection.detector import Detector
 from vad_pipeline.detection.events import event_table
+from vad_pipeline.detection.reading import reading_of
 from vad_pipeline.detection.score_video import Scored, score_video
 from vad_pipeline.scoring.score import Scoring
 from vad_pipeline.sources.extraction import FrameExtraction
@@ -27,7 +28,8 @@ class ScoreVideo:
         version: of the checkpoint; None is the latest.
         false_alarms_per_hour: that normal footage may raise; None takes the lowest rate that the footage held out in
             training supports.
-        hold: frames for which scores have to stay above the threshold.
+        hold: frames for which scores have to stay above the threshold; None is 1. Of a folder that was handed over None
+            takes its rate and hold.
         annotated: write the annotated video.
         accelerator: Lightning's names of devices.
     """
@@ -38,7 +40,7 @@ class ScoreVideo:
     model: str = "scene_exemplars"
     version: str | None = None
     false_alarms_per_hour: float | None = Field(default=None, gt=0)
-    hold: int = Field(default=1, ge=1)
+    hold: int | None = Field(default=None, ge=1)
     annotated: bool = True
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
 
@@ -69,11 +71,10 @@ def detect(config: ScoreVideo, extraction: FrameExtraction) -> tuple[Detector, l
     folder = named if named.is_dir() else Path(config.models) / config.model
     options = Scoring(accelerator=config.accelerator).options()
     detector = Detector.load(folder, None, config.version, config.false_alarms_per_hour, config.hold, options)
-    given = extraction.videos.get("region_of_interest") if extraction.source == "videos" else None
-    region = Path(given) if given else None
+    reading = detector.reading or reading_of(extraction)
     target = Path(config.folder) / detector.system.name
     found = [
-        score_video(detector, video, target / video.stem, extraction.height, region, config.annotated)
+        score_video(detector, video, target / video.stem, reading.height, reading.region, config.annotated)
         for video in list_videos(Path(config.video))
     ]
     return detector, found

@@ -1,0 +1,42 @@
+"""A video scored by a folder that was handed over, with what the folder says and not what the environment does."""
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from tests.detection.test_detector import picture_rows
+from tests.detection.untrained import leave
+from tests.processes import kedro
+from tests.terminal.test_command import PROJECT, variables
+from vad_pipeline.detection.detector import Detector
+from vad_pipeline.pipelines.score_video.nodes import ScoreVideo, detect
+from vad_pipeline.sources.extraction import FrameExtraction
+
+
+def test_a_folder_that_the_command_wrote_brings_threshold_height_and_region_to_a_score(tmp_path, write_video):
+    leave(tmp_path / "06_models" / "scenes", "conv3d_ae")
+    code, said = kedro(
+        *("hand-over", "conv3d_ae", f"--out={tmp_path / 'entrance'}", "--false-alarms-per-hour=60", "--hold=2"),
+        folder=PROJECT,
+        environment=variables(tmp_path, {}),
+    )
+    assert code == 0, said
+    assert "conv3d_ae, trained on entrance, is in" in said
+    assert said.splitlines()[-1] == f"kedro score new.mp4 --model={tmp_path / 'entrance'}"
+    frames = [np.repeat(np.repeat(row[..., 0], 2, axis=0), 2, axis=1) for row in picture_rows(20, 2, 4)]
+    video = write_video(tmp_path / "new.mkv", frames, fps=10)
+    handed = tmp_path / "entrance"
+    detector, (found,) = score(tmp_path, video, handed)
+    assert detector.threshold == Detector.load(handed).threshold
+    assert detector.threshold.hold == 2
+    region = np.zeros((32, 64), np.uint8)
+    region[:, 16:] = 255
+    cv2.imwrite(str(tmp_path / "region.png"), region)
+    elsewhere = {"region_of_interest": str(tmp_path / "region.png")}
+    _, (other,) = score(tmp_path, video, handed, height=8, source="videos", videos=elsewhere)
+    pd.testing.assert_frame_equal(other.scores, found.scores)
+
+
+def score(folder, video, model, **extraction):
+    wanted = ScoreVideo(models="", folder=str(folder / "found"), video=str(video), model=str(model), annotated=False)
+    return detect(wanted, FrameExtraction(**({"source": "scenes"} | extraction)))
