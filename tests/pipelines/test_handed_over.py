@@ -3,26 +3,28 @@
 import cv2
 import numpy as np
 import pandas as pd
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
 
+from tests.conftest import PROJECT
 from tests.detection.test_detector import picture_rows
 from tests.detection.untrained import leave
-from tests.processes import kedro
-from tests.terminal.test_command import PROJECT, variables
 from vad_pipeline.detection.detector import Detector
 from vad_pipeline.pipelines.score_video.nodes import ScoreVideo, detect
 from vad_pipeline.sources.extraction import FrameExtraction
+from vad_pipeline.terminal.hand_over import hand_over
 
 
-def test_a_folder_that_the_command_wrote_brings_threshold_height_and_region_to_a_score(tmp_path, write_video):
+def test_a_folder_that_the_command_wrote_brings_threshold_height_and_region_to_a_score(
+    tmp_path, write_video, monkeypatch
+):
     leave(tmp_path / "06_models" / "scenes", "conv3d_ae")
-    code, said = kedro(
-        *("hand-over", "conv3d_ae", f"--out={tmp_path / 'entrance'}", "--false-alarms-per-hour=60", "--hold=2"),
-        folder=PROJECT,
-        environment=variables(tmp_path, {}),
-    )
-    assert code == 0, said
-    assert "conv3d_ae, trained on entrance, is in" in said
-    assert said.splitlines()[-1] == f"kedro score new.mp4 --model={tmp_path / 'entrance'}"
+    monkeypatch.setenv("VAD_DATA_ROOT", str(tmp_path))
+    arguments = ["conv3d_ae", f"--out={tmp_path / 'entrance'}", "--false-alarms-per-hour=60", "--hold=2"]
+    done = CliRunner().invoke(hand_over, arguments, obj=bootstrap_project(PROJECT))
+    assert done.exit_code == 0, done.output
+    assert "conv3d_ae, trained on entrance, is in" in done.output
+    assert done.output.splitlines()[-1] == f"kedro score new.mp4 --model={tmp_path / 'entrance'}"
     frames = [np.repeat(np.repeat(row[..., 0], 2, axis=0), 2, axis=1) for row in picture_rows(20, 2, 4)]
     video = write_video(tmp_path / "new.mkv", frames, fps=10)
     handed = tmp_path / "entrance"
