@@ -8,6 +8,7 @@ the video itself, so a score means the same in all of them.
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter
 
 from vad_pipeline.clips.resize import FrameSize, resize
 from vad_pipeline.detection.events import Event, Score, find_events
+from vad_pipeline.detection.overlap import ahead
 from vad_pipeline.detection.thresholds import Threshold, choose_threshold
 from vad_pipeline.evaluation.normality import HIGH, LOW, anomaly_score
 from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError, read_checkpoint
@@ -23,11 +25,12 @@ from vad_pipeline.models.build import build, configuration
 from vad_pipeline.models.scorer import ScoredBatch, ScoringOptions
 from vad_pipeline.models.system import ONLY
 from vad_pipeline.models.systems import SYSTEMS, rows_of, terms_of
-from vad_pipeline.scoring.regions import enlarged, strongest_region
+from vad_pipeline.scoring.regions import region_in_picture
 from vad_pipeline.sources.videos import read_timed_video
 from vad_pipeline.training.streams import features_of_frames, flow_of_pairs
 
 Picture = np.ndarray  # uint8 (H, W, 1|3), RGB
+Rows = dict[str, dict[str, np.ndarray]]  # part -> stream -> rows
 Found = tuple[int, dict[str, float], np.ndarray | None]  # of one part: frame, raw terms, error map
 TOLERANCE = 1e-6  # seconds by which a picture may come early to be the next one to score
 
@@ -49,6 +52,9 @@ class Detector:
     Attributes:
         threshold: for alarms.
         fps: frames a second that the system was trained on, None where that is not known.
+        native: rows, columns and colours of the footage before it was brought to ``frames``, None where that is not
+            known.
+        frames: size and colour of what the system reads; of several parts the first one's.
         delay: frames after which a frame's score is there.
         shortest: frames of a video that a score takes.
 
@@ -75,6 +81,8 @@ class Detector:
         self.weights = next(row.weights for row in rows_of(self.system, configuration(first)) if row.key == "")
         self.normaliser = {term: values for each in checkpoints.values() for term, values in each.normaliser.items()}
         self.fps: float | None = first.about.get("fps")
+        self.native: tuple[int, ...] | None = tuple(first.about.get("native") or ()) or None
+        self.frames = next(iter(self.parts.values())).size
         self.delay = max(part.delay for part in self.parts.values())
         self.shortest = max(part.scorer.window.length for part in self.parts.values())
         held_out = _held_out(self.system.name, checkpoints)
@@ -125,7 +133,7 @@ class Detector:
             picture: uint8 (H, W, 1|3), RGB, of any size; it is brought to the model's.
             second: when it is shown; by default the pictures before it at the trained rate.
         """
-        self._take([picture], [second])
+        self._take([second], self._rows([picture]))
         return self._ready.popleft() if self._ready else None
 
     def finish(self) -> list[Score]:
@@ -140,19 +148,13 @@ class Detector:
     def stream(self, pictures: Iterable[tuple[Picture, float]]) -> Iterator[Score]:
         """Scores of timed pictures, a few at a time; memory is bounded by the window and the batch.
 
+        Pictures are taken, resized and their flow estimated by a thread while the models are at the batch before.
         A stream that was pushed and not finished ends, without its last scores.
         """
         self.finish()
-        batch: list[tuple[Picture, float]] = []
-        for timed in pictures:
-            batch.append(timed)
-            if len(batch) == self._batch:
-                self._take(*map(list, zip(*batch, strict=True)))
-                batch = []
-                yield from self._drain()
-        if batch:
-            self._take(*map(list, zip(*batch, strict=True)))
-        yield from self._drain()
+        for seconds, rows in ahead(self._batches(iter(pictures)), 1):
+            self._take(seconds, rows)
+            yield from self._drain()
         yield from self.finish()
 
     def score(self, video: str | Path | np.ndarray) -> pd.DataFrame:
@@ -200,22 +202,37 @@ class Detector:
         self._ready: deque[Score] = deque()
         self._seconds: dict[int, float] = {}
         self._size: tuple[int, ...] | None = None
-        self._taken = 0
+        self._seen = self._taken = 0  # pictures that rows were made of, that went through the models
 
-    def _take(self, pictures: list[Picture], seconds: list[float | None]) -> None:
+    def _batches(self, pictures: Iterator[tuple[Picture, float]]) -> Iterator[tuple[list[float | None], Rows]]:
+        """What the models read of batches of pictures; pictures themselves are let go one by one."""
+        while True:
+            seconds: list[float | None] = []
+            rows = self._rows(_noted(islice(pictures, self._batch), seconds))
+            if not seconds:
+                return
+            yield seconds, rows
+
+    def _rows(self, pictures: Iterable[Picture]) -> Rows:
         for picture in pictures:
             if self._size is None:
                 self._size = picture.shape
             if picture.shape != self._size:
                 raise ValueError(
-                    f"picture {self._taken} is {picture.shape}, the first was {self._size} (rows, columns, colours); "
+                    f"picture {self._seen} is {picture.shape}, the first was {self._size} (rows, columns, colours); "
                     "finish the stream and begin another"
                 )
+            self._seen += 1
+            for part in self.parts.values():
+                part.see(picture)
+        return {name: part.rows() for name, part in self.parts.items()}
+
+    def _take(self, seconds: list[float | None], rows: Rows) -> None:
         for second in seconds:
             self._seconds[self._taken] = self._taken / self.threshold.fps if second is None else second
             self._taken += 1
         for name, part in self.parts.items():
-            self._wait(name, part.push(pictures))
+            self._wait(name, part.push(rows[name]))
         self._match()
 
     def _wait(self, name: str, scored: Iterable[Found]) -> None:
@@ -238,7 +255,7 @@ class Detector:
             error = next((error for _, error in found[n] if error is not None), None)
             box = None
             if error is not None and error.any():
-                box = strongest_region(enlarged(error.astype(np.float32), (self._size[0], self._size[1])))
+                box = region_in_picture(error.astype(np.float32), (self._size[0], self._size[1]))
             terms = {term: float(table[term].iloc[n]) for term in self.terms if term in table}
             second = self._seconds[frame]
             self._ready.append(
@@ -285,29 +302,40 @@ class _Part:
         window = self.scorer.window
         last = max(stream.rows.stop + (name == "flow") for name, stream in reads.items())
         self.delay = max(window.length, last) - 1 - (0 if window.apart else window.target)
-        self._earlier: np.ndarray | None = None
-        self._frames = 0
+        self._forget()
 
-    def push(self, pictures: list[Picture]) -> Iterator[Found]:
-        frames = [resize(picture, self.size) for picture in pictures]
-        rows = {}
+    def see(self, picture: Picture) -> None:
+        """Make of a picture what the model reads."""
+        frame = resize(picture, self.size)
         if "frames" in self.scorer.streams:
-            rows["frames"] = np.stack(frames)
+            self._made.setdefault("frames", []).append(frame)
         if self.flow is not None:
-            flows = []
-            for frame in frames:
-                if self._earlier is not None:
-                    flows.append(self.flow(self._earlier, frame, self._frames - 1))
-                self._earlier, self._frames = frame, self._frames + 1
-            if flows:
-                rows["flow"] = np.stack(flows)
+            if self._earlier is not None:
+                flow = self.flow(self._earlier, frame, self._frames - 1)
+                self._made.setdefault("flow", []).append(flow)
+            self._earlier, self._frames = frame, self._frames + 1
         if self.features is not None:
-            rows["features"] = self.features(np.stack(pictures))
+            self._made.setdefault("features", []).append(picture)
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """What was made since the last call, by stream."""
+        rows = {stream: np.stack(made) for stream, made in self._made.items()}
+        if self.features is not None and "features" in rows:
+            rows["features"] = self.features(rows["features"])
+        self._made = {}
+        return rows
+
+    def push(self, rows: dict[str, np.ndarray]) -> Iterator[Found]:
         return _unpacked(self.scorer.push(rows)) if rows else iter(())
 
     def finish(self) -> Iterator[Found]:
-        self._earlier, self._frames = None, 0
+        self._forget()
         return _unpacked(self.scorer.finish())
+
+    def _forget(self) -> None:
+        self._earlier: np.ndarray | None = None
+        self._frames = 0
+        self._made: dict[str, list[np.ndarray]] = {}
 
 
 def checkpoint_file(folder: Path, version: str | None = None) -> Path:
@@ -377,6 +405,12 @@ def _held_out(system: str, checkpoints: Mapping[str, Checkpoint]) -> pd.DataFram
         table = pd.DataFrame({name: values.numpy() for name, values in checkpoint.held_out_scores.items()})
         tables.append(table.assign(clip=[checkpoint.about["held_out"][number] for number in table["clip"]]))
     return reduce(lambda one, other: one.merge(other, on=["clip", "frame"], how="inner"), tables)
+
+
+def _noted(pictures: Iterable[tuple[Picture, float]], seconds: list[float | None]) -> Iterator[Picture]:
+    for picture, second in pictures:
+        seconds.append(second)
+        yield picture
 
 
 def _unpacked(batch: ScoredBatch | None) -> Iterator[Found]:
