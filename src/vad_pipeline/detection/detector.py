@@ -51,6 +51,7 @@ class Detector:
 
     Attributes:
         threshold: for alarms.
+        known: anomaly scores of the held-out normal frames, in order, which p-values are ranks among.
         fps: frames a second that the system was trained on, None where that is not known.
         native: rows, columns and colours of the footage before it was brought to ``frames``, None where that is not
             known.
@@ -89,7 +90,7 @@ class Detector:
         anomalies = self._anomaly(held_out).to_numpy() if len(held_out) else np.zeros(0)
         clips = [anomalies[rows] for rows in held_out.groupby("clip", sort=False).indices.values()]
         self.threshold: Threshold = choose_threshold(clips, self.fps, false_alarms_per_hour, hold)
-        self._known = np.sort(anomalies)
+        self.known = np.sort(anomalies)
         self._batch = options.batch
         self._forget()
 
@@ -247,8 +248,8 @@ class Detector:
         table = pd.DataFrame([{k: v for terms, _ in parts for k, v in terms.items()} for parts in found])
         table = table.assign(clip="stream")
         anomalies = self._anomaly(table).to_numpy()
-        at_least = len(self._known) - np.searchsorted(self._known, anomalies, side="left")
-        p_values = (at_least + 1) / (len(self._known) + 1)
+        at_least = len(self.known) - np.searchsorted(self.known, anomalies, side="left")
+        p_values = (at_least + 1) / (len(self.known) + 1)
         reasons = self._reasons(table)
         assert self._size is not None
         for n, frame in enumerate(common):
@@ -302,7 +303,9 @@ class _Part:
         window = self.scorer.window
         last = max(stream.rows.stop + (name == "flow") for name, stream in reads.items())
         self.delay = max(window.length, last) - 1 - (0 if window.apart else window.target)
-        self._forget()
+        self._earlier: np.ndarray | None = None
+        self._frames = 0
+        self._made: dict[str, list[np.ndarray]] = {}  # stream -> of each picture since the last rows
 
     def see(self, picture: Picture) -> None:
         """Make of a picture what the model reads."""
@@ -333,9 +336,9 @@ class _Part:
         return _unpacked(self.scorer.finish())
 
     def _forget(self) -> None:
-        self._earlier: np.ndarray | None = None
+        self._earlier = None
         self._frames = 0
-        self._made: dict[str, list[np.ndarray]] = {}
+        self._made = {}
 
 
 def checkpoint_file(folder: Path, version: str | None = None) -> Path:
