@@ -151,7 +151,12 @@ def sampling(fps: float | None, trained: float | None) -> str:
 
 
 def differences(
-    shape: tuple[int, ...], fps: float | None, native: tuple[int, ...] | None, trained: float | None, reads: FrameSize
+    shape: tuple[int, ...],
+    fps: float | None,
+    native: tuple[int, ...] | None,
+    trained: float | None,
+    reads: FrameSize,
+    file: tuple[int, int] | None = None,
 ) -> str:
     """How a video differs from what was trained on and what is done about it, one sentence; empty where it does not.
 
@@ -161,6 +166,7 @@ def differences(
         native: rows, columns and colours of the footage of training, None where not known.
         trained: its frames a second, None where not known.
         reads: what the detector reads.
+        file: rows and columns of the video's pictures before they were brought to the height that is asked for.
 
     >>> differences((576, 768, 3), 10.0, (240, 320, 3), 8.3, FrameSize(240, 320))
     'trained on 320x240 at 8.3 frames a second; this video is 768x576 at 10: every frame is resized, 8.3 of its 10 \
@@ -185,7 +191,10 @@ pictures a second are scored'
     if not done:
         return ""
     before = f"trained on {width}x{height}" + (f" at {trained:.3g} frames a second" if trained else "")
-    return f"{before}; this video is {shape[1]}x{shape[0]}" + (f" at {fps:.3g}" if fps else "") + f": {', '.join(done)}"
+    size = f"{shape[1]}x{shape[0]}"
+    if file is not None and tuple(file) != tuple(shape[:2]):
+        size = f"{file[1]}x{file[0]}, read as {size}"
+    return f"{before}; this video is {size}" + (f" at {fps:.3g}" if fps else "") + f": {', '.join(done)}"
 
 
 def _watched(pictures: Iterator[tuple[Picture, float]], video: Path) -> Iterator[tuple[Picture, float]]:

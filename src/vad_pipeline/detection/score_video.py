@@ -23,6 +23,7 @@ from vad_pipeline.sources.raw_clip import SourceError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ANNOTATED = "annotated.mp4"
 DRAWN = 8  # pictures that wait to be drawn and encoded
+ROWS = 4096  # scores that become a table, which takes a tenth of their memory
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def score_video(
         found = Scored(
             video,
             temporary,
-            score_table(scores, detector.threshold),
+            scores,
             events,
             footage.native,
             footage.fps,
@@ -119,14 +120,15 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError | av.FFmpegError) and error.errno in FULL
 
 
-def _pass(detector: Detector, footage: Footage, drawing: "_Drawing") -> tuple[list[Score], list[Event]]:
-    """One pass over the video: scores without their maps, and events.
+def _pass(detector: Detector, footage: Footage, drawing: "_Drawing") -> tuple[pd.DataFrame, list[Event]]:
+    """One pass over the video: the table of scores, and events.
 
     Raises:
         SourceError: see ``score_video``.
     """
     finder = EventFinder(detector.threshold)
     scores: list[Score] = []
+    tables: list[pd.DataFrame] = []
     events: list[Event] = []
     pictured = 0  # events that have a picture
     with drawing:
@@ -142,7 +144,10 @@ def _pass(detector: Detector, footage: Footage, drawing: "_Drawing") -> tuple[li
                     drawing.peak(kept, own, len(events) + 1)
                     pictured = len(events) + 1
             scores.append(replace(score, error=None))  # so that memory does not grow by maps
-        if not scores:
+            if len(scores) == ROWS:
+                tables.append(score_table(scores, detector.threshold))
+                scores = []
+        if not scores and not tables:
             raise footage.broken or SourceError(
                 f"{footage.path}: {footage.count} frames at {detector.threshold.fps:g} a second, a score takes "
                 f"{detector.shortest} and more; give a longer video"
@@ -151,7 +156,8 @@ def _pass(detector: Detector, footage: Footage, drawing: "_Drawing") -> tuple[li
             drawing.picture(kept, None, finder.alarm)
     if (last := finder.finish()) is not None:
         events.append(last)
-    return scores, events
+    tables += [score_table(scores, detector.threshold)] if scores else []
+    return pd.concat(tables, ignore_index=True), events
 
 
 class _Drawing:
@@ -252,7 +258,8 @@ def _write_tables(found: Scored) -> None:
 
 
 def _notes(detector: Detector, footage: Footage) -> tuple[str, ...]:
-    found = differences(footage.shape, footage.fps, detector.native, detector.fps, detector.frames)
+    trained = detector.native, detector.fps, detector.frames
+    found = differences(footage.shape, footage.fps, *trained, footage.native)
     black = "all pictures are black, so the scores say nothing; look whether the camera is covered or unplugged"
     return tuple(note for note in (found, black if footage.black else "") if note)
 
