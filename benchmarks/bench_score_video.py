@@ -9,6 +9,7 @@ have it. Scores of both are compared, too. Bars: 0.8; memory of 20 minutes withi
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -94,24 +95,30 @@ def compare(name: str, detector: Detector, video: Path, folder: Path, repeats: i
         batches = list(part.scorer.clip({"frames": frames}))
         terms[:] = [np.concatenate([batch.terms[term] for batch in batches]) for term in sorted(batches[0].terms)]
 
-    times, found = [], None
+    times, work, found = [], [], None
     with torch_threads(1):
         for _ in range(repeats):
+            start = time.process_time()
             alone = seconds(bare)
+            middle = time.process_time()
 
             def whole() -> None:
                 nonlocal found
                 found = score_video(detector, video, folder / "found")
 
+            own = time.process_time()
             times.append((alone, seconds(whole)))
+            work.append((middle - start, time.process_time() - own))
     assert found is not None
-    own = np.stack([found.scores[term].to_numpy() for term in sorted(detector.terms)])
-    difference = np.abs(own - np.stack(terms)).max()
+    table = np.stack([found.scores[term].to_numpy() for term in sorted(detector.terms)])
+    difference = np.abs(table - np.stack(terms)).max()
     share = median(alone / whole for alone, whole in times)
     alone, whole = (len(frames) / median(column) for column in zip(*times, strict=True))
+    busy = [1000 * median(column) / len(frames) for column in zip(*work, strict=True)]
     print(
         f"{name}, {len(frames)} frames of 768x576: {alone:.1f} frames a second bare, {whole:.1f} of score_video, "
-        f"{share:.2f} of it (median of {repeats} ratios); raw terms differ by at most {difference:.2g}",
+        f"{share:.2f} of it (median of {repeats} ratios); processor time {busy[0]:.0f} and {busy[1]:.0f} ms a "
+        f"frame; raw terms differ by at most {difference:.2g}",
         flush=True,
     )
 
