@@ -78,7 +78,7 @@ class Footage:
         self._kept: deque[Kept] = deque()
 
     def pictures(self, fps: float | None) -> Iterator[tuple[Picture, float]]:
-        """Pictures at a rate, and their seconds; a file that breaks off ends there and is ``broken``.
+        """Pictures at a rate, and their seconds; a file that cannot be read on ends there and is ``broken``.
 
         Raises:
             SourceError: nothing of it can be read.

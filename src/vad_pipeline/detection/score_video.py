@@ -62,7 +62,7 @@ def score_video(
 ) -> Scored:
     """Score a video; what an earlier run left in the folder is replaced once all is there.
 
-    A video that breaks off, or changes its size, is scored up to there; where the disk is full, what fits is kept:
+    A video that changes its size is scored up to there; where the disk is full, what fits is kept:
     ``Scored.missing`` says so.
 
     Args:
