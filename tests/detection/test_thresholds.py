@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vad_pipeline.detection.events import Score, find_events
 from vad_pipeline.detection.thresholds import (
     ThresholdError,
     block_levels,
@@ -10,6 +11,7 @@ from vad_pipeline.detection.thresholds import (
     held_levels,
     said_of_threshold,
 )
+from vad_pipeline.sources.scenes import ScenesConfig, render_frames
 
 
 def test_a_level_is_held_where_all_of_the_last_scores_reach_it():
@@ -74,3 +76,24 @@ def test_a_system_without_held_out_footage_is_said_to_have_no_threshold():
     for nothing in (None, float("nan")):  # as files have it, and as the catalog loads it
         assert said_of_threshold(dict.fromkeys(names, nothing)).startswith("no threshold, for no normal footage")
     assert said_of_threshold({"micro_auc": 0.5}) is None
+
+
+def frame_differences(scenes, number):
+    """A cheap score of a normal clip of the built-in scenes: mean difference to the frame before, (frames - 1,)."""
+    frames = np.stack(list(render_frames(scenes, "train", number))).astype(np.float32)
+    return np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+
+
+def test_rendered_normal_scenes_raise_no_more_alarms_than_promised():
+    """100 places of the built-in scenes: a clip of each chooses the threshold, another one counts its alarms."""
+    alarms, promised, seconds = 0, [], 0.0
+    for seed in range(100):
+        scenes = ScenesConfig(seed, height=32, width=32, frames=13, fps=1, colour="gray", train_clips=2, test_clips=0)
+        threshold = choose_threshold([frame_differences(scenes, 1)], fps=1, block=2.0)
+        fresh = frame_differences(scenes, 2)
+        scores = [Score(t, float(t), float(value), 0.5, {}) for t, value in enumerate(fresh)]
+        alarms += len(find_events(scores, threshold))
+        promised.append(threshold.per_hour / 3600)
+        seconds += len(fresh) / threshold.fps
+    assert seconds * np.mean(promised) == pytest.approx(600 / 7), "of seven blocks one, and 600 are looked at"
+    assert 0.5 < alarms / seconds / np.mean(promised) <= 1.2

@@ -28,14 +28,15 @@ def test_a_folder_that_the_command_wrote_brings_threshold_height_and_region_to_a
     frames = [np.repeat(np.repeat(row[..., 0], 2, axis=0), 2, axis=1) for row in picture_rows(20, 2, 4)]
     video = write_video(tmp_path / "new.mkv", frames, fps=10)
     handed = tmp_path / "entrance"
-    detector, (found,) = score(tmp_path, video, handed)
+    detected = score(tmp_path, video, handed)
+    detector, (found,) = detected.detector, detected.found
     assert detector.threshold == Detector.load(handed).threshold
     assert detector.threshold.hold == 2
     region = np.zeros((32, 64), np.uint8)
     region[:, 16:] = 255
     cv2.imwrite(str(tmp_path / "region.png"), region)
     elsewhere = {"region_of_interest": str(tmp_path / "region.png")}
-    _, (other,) = score(tmp_path, video, handed, height=8, source="videos", videos=elsewhere)
+    (other,) = score(tmp_path, video, handed, height=8, source="videos", videos=elsewhere).found
     pd.testing.assert_frame_equal(other.scores, found.scores)
 
 

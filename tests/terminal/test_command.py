@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -125,18 +126,25 @@ def new_videos_are_scored_by_what_was_trained(folder, write_video):
     video = write_video(folder / "new.mkv", list(np.random.default_rng(0).integers(0, 255, (12, 48, 64), np.uint8)))
     code, lines = kedro(folder, "score", str(video))
     assert code == 0, lines
-    assert lines[-4].startswith("scene_exemplars: at most")
-    assert lines[-2] == "new.mkv: 8 frames scored, 0 events"
+    assert lines[-5].startswith("scene_exemplars: at most")
+    assert lines[-3] == "new.mkv: 8 frames scored, 0 events"
+    assert "this video is 64x48 at 10: every frame is resized" in lines[-2]
+    assert "it is gray where colour was learnt" in lines[-2], "what training had is in the checkpoint"
     found = folder / "08_reporting" / "scenes" / "score_video"
     assert {path.name for path in (found / "scene_exemplars" / "new").iterdir()} == {
         "annotated.mp4",
         "events",
         "events.csv",
+        "report.html",
         "scores.csv",
         "scores.parquet",
     }
-    code, lines = kedro(folder, "run", "--pipeline=score_video", f"--params=video={video},model=lgn_net")
-    assert code == 0, lines
+    (folder / "several").mkdir()
+    shutil.copy(video, folder / "several")
+    (folder / "several" / "other.mp4").write_bytes(b"no video")
+    code, lines = kedro(folder, "run", "--pipeline=score_video", f"--params=video={folder / 'several'},model=lgn_net")
+    assert code == 1
+    assert "other.mp4: cannot be opened as a video" in lines[-1], "and the others are scored and saved"
     (table,) = (found / "scores.parquet").glob("*/scores.parquet")
     assert pd.read_parquet(table)["clip"].tolist() == ["new"] * 8
 

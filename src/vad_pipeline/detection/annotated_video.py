@@ -1,6 +1,7 @@
 """An annotated video: the picture, where the error is high, the score and the alarm; H.264, which browsers play."""
 
 from collections import deque
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ HEAT = 0.55  # opacity of the hottest place
 TRACE = 20.0  # seconds of the curve
 CLOCK = 1000  # ticks a second of the file's times
 SMALLEST_WIDTH = 160
+COLOURS = np.ascontiguousarray(cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1])
 
 
 class AnnotatedVideo:
@@ -40,14 +42,21 @@ class AnnotatedVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._container is None:
+        container, self._container = self._container, None
+        if container is None:
             return
-        if kind is None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
-        if kind is None:
-            self._partial.replace(self.path)
-        else:
+        try:
+            if kind is None:
+                container.mux(self._stream.encode(None))
+            container.close()
+            if kind is None:
+                self._partial.replace(self.path)
+        except (av.FFmpegError, OSError):
+            with suppress(av.FFmpegError, OSError):
+                container.close()
+            if kind is None:  # otherwise what stopped the writing is what counts
+                raise
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def write(self, picture: np.ndarray, second: float, score: Score | None, alarm: bool) -> None:
@@ -81,7 +90,8 @@ class AnnotatedVideo:
         if score is not None and score.error is not None:
             image = self._heated(image, score.error.astype(np.float32))
         scale = max(1, -(-SMALLEST_WIDTH // image.shape[1]))
-        image = np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
+        if scale > 1:
+            image = np.repeat(np.repeat(image, scale, axis=0), scale, axis=1)
         height, width = (side - side % 2 for side in image.shape[:2])
         image = np.ascontiguousarray(image[:height, :width])
         thick = max(1, width // 240)
@@ -95,10 +105,15 @@ class AnnotatedVideo:
     def _heated(self, image: np.ndarray, error: np.ndarray) -> np.ndarray:
         error = np.minimum(error, np.finfo(np.float16).max)  # as which it is stored
         self._hottest = max(self._hottest * 0.995, float(error.max()))
-        share = np.clip(enlarged(error, image.shape[:2]) / self._hottest, 0, 1)
-        colours = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-        opacity = (HEAT * share)[..., None]
-        return (image * (1 - opacity) + colours * opacity).astype(np.uint8)
+        if not error.any():
+            return image
+        share = np.clip(enlarged(error, (image.shape[0], image.shape[1])) / self._hottest, 0, 1)
+        x, y, width, height = cv2.boundingRect((share > 0).astype(np.uint8))
+        warm = np.s_[y : y + height, x : x + width]
+        colours = cv2.LUT(np.repeat((255 * share[warm]).astype(np.uint8)[..., None], 3, axis=-1), COLOURS)
+        opacity = HEAT * share[warm]
+        image[warm] = cv2.blendLinear(np.ascontiguousarray(image[warm]), colours, 1 - opacity, opacity)
+        return image
 
     @staticmethod
     def _words(width: int, second: float, score: Score | None, alarm: bool) -> np.ndarray:
@@ -118,10 +133,17 @@ class AnnotatedVideo:
         while self._trace and self._trace[0][0] < second - TRACE:
             self._trace.popleft()
         level, floor = self.threshold.level, min(0.0, self.threshold.level - 1)
-        for when, value in self._trace:
+        if self._trace:
+            when, value = np.array(self._trace).T
             share = (value - floor) / (level - floor)
-            x = round((width - 1) * (1 + (when - second) / TRACE))
-            y = int(np.clip(CURVE - 1 - share * (CURVE - 1 - line), 1, CURVE - 1))
-            cv2.line(bar, (x, CURVE - 1), (x, y), ALARM if share > 1 else CALM, max(1, width // 200))
+            x = np.round((width - 1) * (1 + (when - second) / TRACE)).astype(int)
+            y = np.clip(CURVE - 1 - share * (CURVE - 1 - line), 1, CURVE - 1).astype(int)
+            top = np.full(width, CURVE)
+            thick = max(1, width // 200)
+            for beside in range(-(thick // 2), thick - thick // 2):
+                np.minimum.at(top, np.clip(x + beside, 0, width - 1), y)
+            columns = np.arange(CURVE)[:, None] >= top
+            bar[columns] = CALM
+            bar[columns & (top < line)] = ALARM
         bar[line, ::4] = INK
         return bar

@@ -7,6 +7,7 @@ the video itself, so a score means the same in all of them.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter
 from vad_pipeline.clips.resize import FrameSize, resize
 from vad_pipeline.detection.events import Event, Score, find_events
 from vad_pipeline.detection.held_out import fps_of, held_out_anomalies, normaliser_of, weights_of
+from vad_pipeline.detection.overlap import ahead
 from vad_pipeline.detection.reading import Reading, reader_of
 from vad_pipeline.detection.thresholds import Threshold, choose_threshold
 from vad_pipeline.detection.trained_system import find_trained
@@ -25,11 +27,12 @@ from vad_pipeline.fitting.checkpoint import Checkpoint, CheckpointError
 from vad_pipeline.models.build import build
 from vad_pipeline.models.scorer import ScoredBatch, ScoringOptions
 from vad_pipeline.models.systems import SYSTEMS, terms_of
-from vad_pipeline.scoring.regions import enlarged, strongest_region
+from vad_pipeline.scoring.regions import region_in_picture
 from vad_pipeline.sources.videos import read_timed_video
 from vad_pipeline.training.streams import features_of_frames, flow_of_pairs
 
 Picture = np.ndarray  # uint8 (H, W, 1|3), RGB
+Rows = dict[str, dict[str, np.ndarray]]  # part -> stream -> rows
 Found = tuple[int, dict[str, float], np.ndarray | None]  # of one part: frame, raw terms, error map
 Shown = TypeVar("Shown")
 TOLERANCE = 1e-6  # seconds by which a picture may come early to be the next one to score
@@ -53,8 +56,12 @@ class Detector:
 
     Attributes:
         threshold: for alarms.
+        known: anomaly scores of the held-out normal frames, in order, which p-values are ranks among.
         reading: as given; what is pushed or streamed has been read so, see ``reader_of``.
         fps: frames a second that the system was trained on, None where that is not known.
+        native: rows, columns and colours of the footage before it was brought to ``frames``, None where that is not
+            known.
+        frames: size and colour of what the system reads; of several parts the first one's.
         delay: frames after which a frame's score is there.
         shortest: frames of a video that a score takes.
 
@@ -81,12 +88,15 @@ class Detector:
         self.terms, self.weights = terms_of(self.system), weights_of(self.system, checkpoints)
         self.normaliser = normaliser_of(checkpoints)
         self.fps = fps_of(self.system, checkpoints)
+        first = checkpoints[next(iter(self.system.parts))]
+        self.native: tuple[int, ...] | None = tuple(first.about.get("native") or ()) or None
+        self.frames = next(iter(self.parts.values())).size
         self.reading = reading
         self.delay = max(part.delay for part in self.parts.values())
         self.shortest = max(part.scorer.window.length for part in self.parts.values())
         clips = held_out_anomalies(self.system, checkpoints)
         self.threshold = threshold or choose_threshold(clips, self.fps, false_alarms_per_hour, hold)
-        self._known = np.sort(np.concatenate([np.zeros(0), *clips]))
+        self.known = np.sort(np.concatenate([np.zeros(0), *clips]))
         self._batch = options.batch
         self._forget()
 
@@ -130,7 +140,7 @@ class Detector:
             picture: uint8 (H, W, 1|3), RGB, of any size; it is brought to the model's.
             second: when it is shown; by default the pictures before it at the trained rate.
         """
-        self._take([picture], [second])
+        self._take([second], self._rows([picture]))
         return self._ready.popleft() if self._ready else None
 
     def finish(self) -> list[Score]:
@@ -145,19 +155,13 @@ class Detector:
     def stream(self, pictures: Iterable[tuple[Picture, float]]) -> Iterator[Score]:
         """Scores of timed pictures, a few at a time; memory is bounded by the window and the batch.
 
+        Pictures are taken, resized and their flow estimated by a thread while the models are at the batch before.
         A stream that was pushed and not finished ends, without its last scores.
         """
         self.finish()
-        batch: list[tuple[Picture, float]] = []
-        for timed in pictures:
-            batch.append(timed)
-            if len(batch) == self._batch:
-                self._take(*map(list, zip(*batch, strict=True)))
-                batch = []
-                yield from self._drain()
-        if batch:
-            self._take(*map(list, zip(*batch, strict=True)))
-        yield from self._drain()
+        for seconds, rows in ahead(self._batches(iter(pictures)), 1):
+            self._take(seconds, rows)
+            yield from self._drain()
         yield from self.finish()
 
     def score(self, video: str | Path | np.ndarray) -> pd.DataFrame:
@@ -207,22 +211,37 @@ class Detector:
         self._ready: deque[Score] = deque()
         self._seconds: dict[int, float] = {}
         self._size: tuple[int, ...] | None = None
-        self._taken = 0
+        self._seen = self._taken = 0  # pictures that rows were made of, that went through the models
 
-    def _take(self, pictures: list[Picture], seconds: list[float | None]) -> None:
+    def _batches(self, pictures: Iterator[tuple[Picture, float]]) -> Iterator[tuple[list[float | None], Rows]]:
+        """What the models read of batches of pictures; pictures themselves are let go one by one."""
+        while True:
+            seconds: list[float | None] = []
+            rows = self._rows(_noted(islice(pictures, self._batch), seconds))
+            if not seconds:
+                return
+            yield seconds, rows
+
+    def _rows(self, pictures: Iterable[Picture]) -> Rows:
         for picture in pictures:
             if self._size is None:
                 self._size = picture.shape
             if picture.shape != self._size:
                 raise ValueError(
-                    f"picture {self._taken} is {picture.shape}, the first was {self._size} (rows, columns, colours); "
+                    f"picture {self._seen} is {picture.shape}, the first was {self._size} (rows, columns, colours); "
                     "finish the stream and begin another"
                 )
+            self._seen += 1
+            for part in self.parts.values():
+                part.see(picture)
+        return {name: part.rows() for name, part in self.parts.items()}
+
+    def _take(self, seconds: list[float | None], rows: Rows) -> None:
         for second in seconds:
             self._seconds[self._taken] = self._taken / self.threshold.fps if second is None else second
             self._taken += 1
         for name, part in self.parts.items():
-            self._wait(name, part.push(pictures))
+            self._wait(name, part.push(rows[name]))
         self._match()
 
     def _wait(self, name: str, scored: Iterable[Found]) -> None:
@@ -237,15 +256,15 @@ class Detector:
         table = pd.DataFrame([{k: v for terms, _ in parts for k, v in terms.items()} for parts in found])
         table = table.assign(clip="stream")
         anomalies = self._anomaly(table).to_numpy()
-        at_least = len(self._known) - np.searchsorted(self._known, anomalies, side="left")
-        p_values = (at_least + 1) / (len(self._known) + 1)
+        at_least = len(self.known) - np.searchsorted(self.known, anomalies, side="left")
+        p_values = (at_least + 1) / (len(self.known) + 1)
         reasons = self._reasons(table)
         assert self._size is not None
         for n, frame in enumerate(common):
             error = next((error for _, error in found[n] if error is not None), None)
             box = None
             if error is not None and error.any():
-                box = strongest_region(enlarged(error.astype(np.float32), (self._size[0], self._size[1])))
+                box = region_in_picture(error.astype(np.float32), (self._size[0], self._size[1]))
             terms = {term: float(table[term].iloc[n]) for term in self.terms if term in table}
             second = self._seconds[frame]
             self._ready.append(
@@ -294,27 +313,40 @@ class _Part:
         self.delay = max(window.length, last) - 1 - (0 if window.apart else window.target)
         self._earlier: np.ndarray | None = None
         self._frames = 0
+        self._made: dict[str, list[np.ndarray]] = {}  # stream -> of each picture since the last rows
 
-    def push(self, pictures: list[Picture]) -> Iterator[Found]:
-        frames = [resize(picture, self.size) for picture in pictures]
-        rows = {}
+    def see(self, picture: Picture) -> None:
+        """Make of a picture what the model reads."""
+        frame = resize(picture, self.size)
         if "frames" in self.scorer.streams:
-            rows["frames"] = np.stack(frames)
+            self._made.setdefault("frames", []).append(frame)
         if self.flow is not None:
-            flows = []
-            for frame in frames:
-                if self._earlier is not None:
-                    flows.append(self.flow(self._earlier, frame, self._frames - 1))
-                self._earlier, self._frames = frame, self._frames + 1
-            if flows:
-                rows["flow"] = np.stack(flows)
+            if self._earlier is not None:
+                flow = self.flow(self._earlier, frame, self._frames - 1)
+                self._made.setdefault("flow", []).append(flow)
+            self._earlier, self._frames = frame, self._frames + 1
         if self.features is not None:
-            rows["features"] = self.features(np.stack(pictures))
+            self._made.setdefault("features", []).append(picture)
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """What was made since the last call, by stream."""
+        rows = {stream: np.stack(made) for stream, made in self._made.items()}
+        if self.features is not None and "features" in rows:
+            rows["features"] = self.features(rows["features"])
+        self._made = {}
+        return rows
+
+    def push(self, rows: dict[str, np.ndarray]) -> Iterator[Found]:
         return _unpacked(self.scorer.push(rows)) if rows else iter(())
 
     def finish(self) -> Iterator[Found]:
-        self._earlier, self._frames = None, 0
+        self._forget()
         return _unpacked(self.scorer.finish())
+
+    def _forget(self) -> None:
+        self._earlier = None
+        self._frames = 0
+        self._made = {}
 
 
 def at_rate(
@@ -354,6 +386,12 @@ def score_table(scores: Iterable[Score], threshold: Threshold) -> pd.DataFrame:
         for score in scores
     ]
     return pd.DataFrame(rows)
+
+
+def _noted(pictures: Iterable[tuple[Picture, float]], seconds: list[float | None]) -> Iterator[Picture]:
+    for picture, second in pictures:
+        seconds.append(second)
+        yield picture
 
 
 def _unpacked(batch: ScoredBatch | None) -> Iterator[Found]:

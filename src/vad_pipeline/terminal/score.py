@@ -23,35 +23,38 @@ from kedro.framework.session import KedroSession
 @click.option("--no-video", is_flag=True, help="Write no annotated video.")
 @click.pass_obj
 def score(metadata: Any, video: str, env: str | None, out: str | None, no_video: bool, **given: Any) -> None:
-    """Score VIDEO, a file or a folder, with a trained system: scores, events with pictures, an annotated mp4."""
+    """Score VIDEO, a file or a folder, with a trained system: scores, events, an annotated mp4 and a report."""
     with KedroSession.create(project_path=metadata.project_path, env=env) as session:
         parameters = session.load_context().config_loader["parameters"]  # type: ignore[attr-defined]
     # here, so that commands which do not need torch start without it
     from pydantic import TypeAdapter
 
     from vad_pipeline.detection.thresholds import spell
-    from vad_pipeline.pipelines.score_video.nodes import ScoreVideo, detect
+    from vad_pipeline.pipelines.score_video.nodes import ScoreVideo, detect, name_failed
     from vad_pipeline.sources.extraction import FrameExtraction
 
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen |= {"video": video, "annotated": not no_video} | ({} if out is None else {"folder": out})
     config = TypeAdapter(ScoreVideo).validate_python(parameters["score_video"] | chosen)
     extraction = TypeAdapter(FrameExtraction).validate_python(parameters["frame_extraction"])
-    detector, found = detect(config, extraction)
-    threshold = detector.threshold
+    detected = detect(config, extraction)
+    detector, threshold = detected.detector, detected.detector.threshold
     click.echo(
         f"{detector.system.name}: at most {threshold.per_hour:.3g} false alarms an hour of normal footage, by "
         f"{spell(threshold.seconds)} of it that were held out (the lowest that these support is "
         f"{threshold.lowest_per_hour:.3g})"
     )
-    for each in found:
+    for each in detected.found:
         click.echo(f"\n{each.video.name}: {len(each.scores)} frames scored, {len(each.events)} events")
+        for note in each.notes:
+            click.secho(f"  {note}", fg="yellow")
         for number, event in enumerate(each.events, start=1):
             click.echo(
                 f"  {number:3d}  {event.start:8.1f} to {event.end:.1f} s, peak at {event.peak:.1f} s: {event.reason}, "
                 f"p {event.p_value:.2g}"
             )
         click.echo(f"  {_shown(each.folder)}: " + ", ".join(sorted(path.name for path in each.folder.iterdir())))
+    name_failed(detected.failed)
 
 
 def _shown(folder: Path) -> Path:

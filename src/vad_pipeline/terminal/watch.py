@@ -52,7 +52,6 @@ def watch(metadata: Any, env: str | None, out: str | None, as_json: bool, **give
 
 def _watch(parameters: dict[str, Any], chosen: dict[str, Any], as_json: bool, stop: threading.Event) -> None:
     # here, so that commands which do not need torch start without it
-    import torch
     from pydantic import TypeAdapter
 
     from vad_pipeline.detection.detector import Detector
@@ -68,6 +67,7 @@ def _watch(parameters: dict[str, Any], chosen: dict[str, Any], as_json: bool, st
     from vad_pipeline.detection.live.webhook import Webhook
     from vad_pipeline.detection.reading import reader_of, reading_of
     from vad_pipeline.detection.thresholds import spell
+    from vad_pipeline.fitting.devices import torch_threads
     from vad_pipeline.scoring.score import Scoring
     from vad_pipeline.sources.extraction import FrameExtraction
 
@@ -80,8 +80,6 @@ def _watch(parameters: dict[str, Any], chosen: dict[str, Any], as_json: bool, st
     folder = named if named.is_dir() else Path(settings.models) / settings.model
     options = Scoring(accelerator=settings.accelerator).options()
     detector = Detector.load(folder, None, settings.version, settings.false_alarms_per_hour, settings.hold, options)
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
     prepare = reader_of(detector.reading or reading_of(extraction))
     source = LiveSource(address, detector.fps, waiting(detector), prepare, settings.patience)
     camera = settings.camera or detector.system.name
@@ -97,7 +95,8 @@ def _watch(parameters: dict[str, Any], chosen: dict[str, Any], as_json: bool, st
         f"footage, by {spell(threshold.seconds)} of it that were held out\nevents go to {target}; Ctrl-C ends it",
         err=True,
     )
-    last = watch_source(detector, source, sinks, camera, stop, settings.health)
+    with torch_threads(settings.threads):
+        last = watch_source(detector, source, sinks, camera, stop, settings.health)
     click.echo(
         f"{'stopped' if stop.is_set() else 'the end'}: {last.scored} frames scored, {last.dropped} dropped, "
         f"{last.events} events",

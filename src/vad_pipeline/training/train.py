@@ -58,10 +58,13 @@ class Origin:
     Attributes:
         dataset: its name.
         streams: what is read beside frames of the model's size -> how it was made.
+        native: rows, columns and colours of the frames before they were brought to the model's size, None where that
+            is not known.
     """
 
     dataset: str = ""
     streams: Mapping[str, Any] = field(default_factory=dict)
+    native: tuple[int, ...] | None = None
 
 
 def train(
@@ -114,7 +117,8 @@ def train(
         checkpoint = _calibrated(name, config, held_out, training, folder)
     origin = origin or Origin()
     leading = next(iter(next(iter(streams.values())).values()))
-    about = checkpoint.about | {"dataset": origin.dataset, "fps": leading.fps}
+    native = None if origin.native is None else list(origin.native)
+    about = checkpoint.about | {"dataset": origin.dataset, "fps": leading.fps, "native": native}
     checkpoint = replace(checkpoint, about=about, streams=dict(origin.streams))
     return Trained(checkpoint, pd.read_parquet(folder / "history.parquet"), reused)
 

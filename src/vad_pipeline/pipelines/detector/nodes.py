@@ -56,6 +56,7 @@ def train_model(
     seed: int,
     working_directory: Path,
     dataset: str,
+    native_frames: Clips,
     tvl1: TVL1 | None = None,
     flownet: FlowNetFlow | None = None,
     dis: DIS | None = None,
@@ -64,7 +65,8 @@ def train_model(
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Train on normal clips, or take the result where that was done before; checkpoint and history."""
     curves = live_curves(namespace)
-    origin = Origin(dataset, recipes_of(model_class(model).streams(config), tvl1, flownet, dis))
+    native = next((clip.shape[1:] for clip in native_frames.split("train").values()), None)
+    origin = Origin(dataset, recipes_of(model_class(model).streams(config), tvl1, flownet, dis), native)
     callbacks = [curves] if curves else []
     trained = train(model, config, size, training, seed, streams, working_directory, callbacks, stored, origin)
     return trained.checkpoint, trained.history

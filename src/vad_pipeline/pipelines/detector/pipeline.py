@@ -41,6 +41,7 @@ def part_pipeline(system: System, part: str) -> Pipeline:
         "seed": "params:seed",
         "working_directory": "working_directory",
         "dataset": "params:dataset",
+        "native_frames": "native_frames",
         **({name: f"params:{name}" for name in ESTIMATORS} if "flow" in model.reads else {}),
         **{stream: stream for stream in model.reads},
     }
