@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `score` and `prune`."""
+"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `camera`, `score` and `prune`."""
 
 import copy
 import functools
@@ -13,6 +13,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from vad_pipeline.io.prune import prune as prune_clips
 from vad_pipeline.settings import PROJECT
+from vad_pipeline.terminal.camera import camera, init
 from vad_pipeline.terminal.errors import is_for_users, sentence_of
 from vad_pipeline.terminal.log_file import log_to_file, log_traceback
 from vad_pipeline.terminal.score import score
@@ -59,3 +60,5 @@ run = readable(kedro_run)
 cli.add_command(run)
 cli.add_command(readable(prune_clips))
 cli.add_command(readable(score))
+camera.add_command(readable(init))
+cli.add_command(camera)
