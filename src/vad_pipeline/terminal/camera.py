@@ -70,14 +70,15 @@ def init(
     write_environment(conf / name, globals_text(name), parameters_text(name, stated, survey, chosen))
     with KedroSession.create(project_path=metadata.project_path, env=name) as session:
         parameters = session.load_context().config_loader["parameters"]  # type: ignore[attr-defined]
-    print_box(f"{name}: {conf / name}", [*seen(survey), *decided(chosen)])
+    here = (conf / name).relative_to(Path.cwd()) if conf.is_relative_to(Path.cwd()) else conf / name
+    print_box(str(here), [*seen(survey), *decided(chosen)])
     console = Console(highlight=False)
     for remark in remarks_on(survey, chosen, parameters["scene_exemplars"]["training"]["held_out"]):
         console.print(Text("! ", "yellow") + Text(remark))
     env = shlex.quote(name)
     console.print(
-        f"\nNext:\n  kedro run --env={env} --pipeline=scene_exemplars    # trains, in minutes\n"
-        f"  kedro score new.mp4 --env={env}                      # what is unusual in a new video",
+        f"\nNext:\n  kedro run --env={env} --pipeline=scene_exemplars   # trains, in minutes\n"
+        f"  kedro score new.mp4 --env={env}{'':19}# what is unusual in a new video",
         soft_wrap=True,
         markup=False,
     )
@@ -182,7 +183,7 @@ frame_extraction:
     region_of_interest: {paths["region"]}    # image of the video's size, black where nothing shall be looked at
     truncated: error    # keep: read what decodes of a damaged video
 
-# 240 rows in the shape of the picture, in multiples of 8. 360 see small things better, at twice the time.
+# 240 rows in the shape of the picture, in multiples of 8; 360 rows see small things better, at twice the time.
 scene_exemplars:
   frames: {_size(chosen.exemplars, chosen.colour)}
   model: {{gap: {chosen.gap}}}    # frames that last a fifth of a second

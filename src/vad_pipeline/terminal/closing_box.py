@@ -127,10 +127,11 @@ def promise(system: str, checkpoints: dict[str, Any]) -> str:
     # here, where a training has loaded torch already
     from vad_pipeline.detection.detector import Detector
     from vad_pipeline.detection.thresholds import ThresholdError, spell
+    from vad_pipeline.fitting.checkpoint import CheckpointError
 
     try:
         threshold = Detector(system, checkpoints).threshold
-    except ThresholdError as error:
+    except (CheckpointError, ThresholdError) as error:
         return str(error)
     return (
         f"at most {threshold.per_hour:.3g} false alarms an hour, the lowest rate that {spell(threshold.seconds)} of "
