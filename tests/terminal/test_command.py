@@ -54,7 +54,7 @@ NO_VIDEOS = ("--params=frame_extraction.source=videos,frame_extraction.videos.tr
             "known are: scenes, ucsd, ubnormal",
         ),
         (["--params=lgn_net.model.widht=1"], "lgn_net.model.widht: there is no such parameter; did you mean width?"),
-        (["--env=pedd2"], "did you mean ped2? there are fashion_mnist, mnist, ped2, ped2_small, scenes, "),
+        (["--env=pedd2"], "did you mean ped2? there are "),
         (["--pipeline=score_video", "--params=video=no.mp4"], "no.mp4 is missing; name a video, or a folder of videos"),
         (["--pipeline=clip_comparison"], "run `kedro run --pipeline=conv3d_ae` and `kedro run --pipeline=lntra_patch`"),
     ],
