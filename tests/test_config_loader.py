@@ -84,6 +84,55 @@ def test_what_is_set_by_hand_is_not_read_again(conf):
         loaded["nonsense"]
 
 
+LAPTOP = {
+    "laptop/globals.yml": "threads: 1\nparallel: {backend: loky}",
+    "laptop/parameters.yml": (
+        "net: {frames: {width: 8, height: 6}, training: {epochs: 2}}\nother: {frames: '${net.frames}'}"
+    ),
+    "door/globals.yml": "dataset: door\nstarts_from: laptop",
+    "door/parameters.yml": "net: {frames: {width: 16}}",
+}
+
+
+def test_an_environment_wins_over_what_it_starts_from_and_what_that_derives_follows(conf):
+    loaded = conf("door", **LAPTOP)
+    assert loaded["parameters"]["net"] == {
+        "width": 1.0,
+        "frames": {"width": 16, "height": 6},
+        "training": {"epochs": 2, "batch": 8},
+    }
+    assert loaded["parameters"]["other"] == {"frames": {"width": 16, "height": 6}}
+    assert (loaded["globals"]["threads"], loaded["globals"]["dataset"]) == (1, "door")
+    local = {"local/parameters.yml": "net: {training: {epochs: 5}}"}
+    assert conf("door", **LAPTOP | local)["parameters"]["net"]["training"]["epochs"] == 5
+    assert conf("street", **LAPTOP)["parameters"]["net"]["width"] == 1.0
+
+
+def test_what_an_environment_starts_from_may_start_from_another_and_entries_of_other_files_are_replaced(conf):
+    above = {
+        "porch/globals.yml": "dataset: porch\nstarts_from: door\nparallel: {n_jobs: 2}",
+        "porch/parameters.yml": "net: {training: {epochs: 7}}",
+    }
+    loaded = conf("porch", **LAPTOP | above)
+    assert loaded["parameters"]["net"]["training"]["epochs"] == 7
+    assert loaded["parameters"]["other"]["frames"]["width"] == 16
+    assert (loaded["globals"]["threads"], loaded["globals"]["parallel"]) == (1, {"n_jobs": 2})
+
+
+@pytest.mark.parametrize(
+    ("env", "changed", "said"),
+    [
+        ("door", "dataset: door\nstarts_from: laptpo", r"door/globals.yml: starts_from is laptpo, .*mean laptop\?"),
+        ("door", "dataset: door\nstarts_from: door", "which starts from this one"),
+        ("door", "starts_from: street", r"door/globals.yml names no dataset"),
+        ("laptop", "dataset: door", r"laptop/globals.yml names no dataset, .* or start from it"),
+    ],
+)
+def test_a_start_that_is_not_there_or_a_data_set_that_is_not_named_is_refused(conf, env, changed, said):
+    with pytest.raises(ValueError, match=said):
+        conf(env, **LAPTOP | {"door/globals.yml": changed})
+
+
 @pytest.mark.parametrize("env", [None, "street"])
 def test_parameters_of_the_command_line_win_over_local(conf, tmp_path, env):
     conf(env, **{"local/parameters.yml": "net: {training: {epochs: 3, batch: 2}}"})

@@ -1,8 +1,10 @@
 """The parameters of every environment: they load, they have the sizes that are meant, and nothing is stated twice."""
 
+import atexit
 import shutil
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 import torch
@@ -14,6 +16,8 @@ from vad_pipeline.anomalies.flow_mixup import FlowMixup
 from vad_pipeline.anomalies.masks import Masks
 from vad_pipeline.anomalies.pool import Pool
 from vad_pipeline.clips.resize import FrameSize
+from vad_pipeline.detection.camera_settings import choose_settings
+from vad_pipeline.detection.camera_survey import CameraSurvey, Motion, VideoFacts
 from vad_pipeline.experiments.experiments import EXPERIMENTS, Budget, with_overrides
 from vad_pipeline.flow import flownet
 from vad_pipeline.flow.dis import DIS
@@ -32,13 +36,20 @@ from vad_pipeline.pipeline_registry import PSEUDO_ANOMALIES, SAME_INPAINTER
 from vad_pipeline.scoring.gamma_sweep import Sweeps
 from vad_pipeline.scoring.run_time import RunTime
 from vad_pipeline.scoring.score import Scoring
-from vad_pipeline.settings import CONFIG_LOADER_ARGS
+from vad_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS
 from vad_pipeline.sources import SOURCES
 from vad_pipeline.sources.extraction import FrameExtraction
+from vad_pipeline.terminal.camera import WRITTEN, globals_text, parameters_text, stated_path, write_environment
 from vad_pipeline.training.train import Training
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-ENVIRONMENTS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("base", "local"))
+CAMERA = "camera"  # an environment as `kedro camera init` writes it, of videos of 768x576 at 25 frames a second
+FOLDERS = sorted(
+    file.parent.name
+    for file in CONF.glob("*/globals.yml")
+    if file.parent.name not in ("base", "local") and not file.read_text().startswith(WRITTEN)  # the developer's own
+)
+ENVIRONMENTS = [*(name for name in FOLDERS if name != "laptop"), CAMERA]
 FUSED = "pseudo_anomaly_detector"
 PREDICTORS = ("lgn_net", "frame_pred", "msti_net", "mnad_pred", "mnad_recon")  # of one size in the small environments
 TRAINED = {
@@ -88,13 +99,14 @@ SIZES = {
         valt_gan=(96, 144, "gray", 0.125, 6),
         **{f"{FUSED}.{part}": (128, 192, "gray", 0.33, 8) for part in ("spatial", "temporal")},
     ),
-    "my_camera": small(
-        128,
+    CAMERA: small(
+        144,
         192,
         0.33,
         10,
-        valt_gan=(96, 144, "gray", 0.125, 6),
-        **dict.fromkeys(PREDICTORS, (96, 144, "gray", 0.25, 10)),
+        alps=(240, 300, "gray", 1.0, 20),
+        valt_gan=(104, 136, "gray", 0.125, 6),
+        **dict.fromkeys(PREDICTORS, (104, 136, "gray", 0.25, 10)),
     ),
     "scenes": small(
         64,
@@ -138,7 +150,7 @@ EPOCHS = {
         "lntra_table": 3,
         "mask_table": 3,
     },
-    "my_camera": FEW_EPOCHS,
+    CAMERA: FEW_EPOCHS,
     "scenes": FEW_EPOCHS,
 }
 
@@ -149,14 +161,32 @@ INPAINTERS = {
     "mnist": (128, 50, 20, None),
     "fashion_mnist": (128, 50, 20, None),
     "ped2_small": (96, 10, 8, 1280),
-    "my_camera": (96, 10, 8, 1280),
+    CAMERA: (96, 10, 8, 1280),
     "scenes": (96, 10, 6, 720),
 }
 
 
-def loader(environment, conf=CONF):
-    """Kedro's own: what a developer keeps in conf/local is not looked at."""
-    return OmegaConfigLoader(str(conf), env=environment, **CONFIG_LOADER_ARGS)
+@cache
+def conf_of(environment):
+    """The project's, and for a camera a copy of what it is read over; what a developer keeps in conf/local is not."""
+    if environment != CAMERA:
+        return CONF
+    conf = Path(mkdtemp())
+    atexit.register(shutil.rmtree, conf)
+    for name in ("base", "laptop"):
+        shutil.copytree(CONF / name, conf / name)
+    video = VideoFacts(Path("a.mp4"), 768, 576, 25.0, 3600.0, False)
+    survey = CameraSurvey((video,), (), Motion(32, 0, 0.04, 13.0, 47.0, 38.0, 24.0))
+    paths = {"train": stated_path(Path("/videos"), conf), "test": "null", "labels": "null", "region": "null"}
+    text = parameters_text(CAMERA, paths, survey, choose_settings(survey))
+    write_environment(conf / CAMERA, globals_text(CAMERA), text)
+    return conf
+
+
+def loader(environment, conf=None):
+    """Kedro's own where an environment starts from none: what a developer keeps in conf/local is not looked at."""
+    kind = CONFIG_LOADER_CLASS if environment == CAMERA else OmegaConfigLoader
+    return kind(str(conf or conf_of(environment)), env=environment, **CONFIG_LOADER_ARGS)
 
 
 @cache
@@ -233,7 +263,7 @@ def threads_in(tree, above=""):
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_training_and_scoring_takes_one_thread_on_a_laptop_and_all_cores_at_the_papers_sizes(environment):
     found = dict(threads_in(parameters(environment)))
-    one = 1 if environment in ("scenes", "ped2_small", "my_camera", *OF_IMAGES) else None
+    one = 1 if environment in ("scenes", "ped2_small", CAMERA, *OF_IMAGES) else None
     assert found == dict.fromkeys(found, one)
     expected = {f"{system}.{kind}" for system in TRAINED for kind in ("training", "scoring")}
     expected |= {f"{name}.training" for name in (*EXPERIMENTS, "pseudo_anomalies", "flownet_training")}
@@ -323,7 +353,7 @@ def test_flow_loads_and_is_estimated_as_meant(environment):
 def test_the_source_of_an_environment_loads(environment):
     extraction = FrameExtraction(**parameters(environment)["frame_extraction"])
     assert TypeAdapter(SOURCES[extraction.source].config).validate_python(getattr(extraction, extraction.source))
-    assert extraction.height == (360 if environment == "ubnormal" else None)
+    assert extraction.height == (360 if environment in ("ubnormal", CAMERA) else None)
 
 
 @pytest.mark.parametrize("system", PUBLISHED)
@@ -336,9 +366,9 @@ def test_the_paper_s_environment_builds_the_published_number_of_parameters(syste
     assert millions == pytest.approx(model.published_parameters[colours], abs=0.006)
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("environment", FOLDERS)
 def test_an_environment_states_nothing_that_base_states_already(environment):
-    used = loader(environment)
+    used = loader("scenes")
     for kind in ("globals", "parameters", "catalog", "mlflow"):
         assert used[kind]  # loaded first: resolvers are registered then
         patterns = used.config_patterns[kind]

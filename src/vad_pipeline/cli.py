@@ -1,5 +1,5 @@
-"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `score`, `watch`, `hand-over` and
-`prune`."""
+"""The project's commands: Kedro's `run`, which says in one sentence why it stopped, `camera`, `score`, `watch`,
+`hand-over` and `prune`."""
 
 import copy
 import functools
@@ -14,6 +14,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from vad_pipeline.io.prune import prune as prune_clips
 from vad_pipeline.settings import PROJECT
+from vad_pipeline.terminal.camera import camera, init
 from vad_pipeline.terminal.errors import is_for_users, sentence_of
 from vad_pipeline.terminal.hand_over import hand_over
 from vad_pipeline.terminal.log_file import log_to_file, log_traceback
@@ -64,3 +65,5 @@ cli.add_command(readable(prune_clips))
 cli.add_command(readable(score))
 cli.add_command(readable(watch))
 cli.add_command(readable(hand_over))
+camera.add_command(readable(init))
+cli.add_command(camera)

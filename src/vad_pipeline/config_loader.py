@@ -1,14 +1,20 @@
-"""How configuration is read: conf/base, over it the run environment's, over both conf/local."""
+"""How configuration is read: conf/base, over it the run environment's, over both conf/local.
+
+An environment may start from another one (``starts_from`` in its ``globals.yml``) and states only what differs from it.
+"""
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from kedro.config import MissingConfigException, OmegaConfigLoader
+from omegaconf import DictConfig, OmegaConf
 
 LOCAL = "local"  # git-ignored: what is one's own, credentials among it
+STARTS_FROM = "starts_from"  # key of an environment's globals.yml: the one that it is read over
 TEXTS = "dataset", "data_root"  # keys of globals.yml that become parts of paths
 PATTERN = re.compile(r"[*?\[\]{}]")  # Kedro takes these for patterns, of files or of names, and knows no escape
 
@@ -18,6 +24,10 @@ class LocalLastConfigLoader(OmegaConfigLoader):
 
     ``conf/local`` merges as the run environment does over base: parameters softly, other kinds by top-level key, with
     its own interpolations only. It may hold any kind of file, and need not exist.
+
+    An environment that starts from another is read with it as one folder, its own statements winning: interpolations
+    see both, so what the other derives from a value follows the value that is stated here. A data set is never shared:
+    each environment names its own.
     """
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -44,6 +54,64 @@ class LocalLastConfigLoader(OmegaConfigLoader):
             self._check_globals(config, run_env)
         return config
 
+    def _read_dir_configs(
+        self,
+        conf_path: str,
+        patterns: Iterable[str],
+        key: str,
+        processed_files: set[Path],
+        read_environment_variables: bool | None = False,
+    ) -> dict[Path, DictConfig]:
+        """Kedro's step between finding files and resolving them; of the run environment also what it starts from."""
+        read = super()._read_dir_configs
+        own = read(conf_path, patterns, key, processed_files, read_environment_variables)
+        run_env = self.env or self.default_run_env
+        if conf_path != self._get_conf_env_path(run_env):
+            return own
+        for env in self._started_from(run_env):
+            folder = self._get_conf_env_path(env)
+            earlier = read(folder, patterns, key, processed_files, read_environment_variables)
+            if self.merge_strategy.get(key) != "soft":
+                stated = {name for config in own.values() for name in config}
+                earlier = {
+                    path: OmegaConf.masked_copy(config, [name for name in config if name not in stated])
+                    for path, config in earlier.items()
+                }
+            own = earlier | own
+        return own
+
+    def _started_from(self, run_env: str) -> list[str]:
+        """The environments below one, the nearest first.
+
+        Raises:
+            ValueError: one of them has no folder, or starts from itself.
+        """
+        found = [run_env]
+        while (name := self._own_globals(found[-1]).get(STARTS_FROM)) is not None:
+            said = f"{self._get_conf_env_path(found[-1])}/globals.yml: {STARTS_FROM} is {name}"
+            if name in found:
+                raise ValueError(f"{said}, which starts from this one; name another, or delete the line")
+            if not isinstance(name, str) or not self._fs.isdir(self._get_conf_env_path(name)):
+                near = difflib.get_close_matches(str(name), self._environments(), n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self._environments()) or 'none'}"
+                raise ValueError(f"{said}, and there is no such folder; {hint}")
+            found.append(name)
+        return found[1:]
+
+    def _own_globals(self, env: str) -> dict[str, Any]:
+        """The globals.yml of an environment alone, nothing resolved; empty where it has none."""
+        file = f"{self._get_conf_env_path(env)}/globals.yml"
+        if not self._fs.isfile(file):
+            return {}
+        with self._fs.open(file, "r", encoding="utf-8") as opened:
+            return yaml.safe_load(opened) or {}
+
+    def _environments(self) -> list[str]:
+        """Folders that can be started from or run, in alphabetical order; none where conf is not on this machine."""
+        folder = Path(str(self.conf_source))
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        return [name for name in names if name not in (self.base_env, LOCAL) and not name.startswith(".")]
+
     def _check_place(self, run_env: str) -> None:
         """Raises ValueError where nothing in ``conf`` would be found, MissingConfigException of a wrong environment."""
         if found := PATTERN.search(str(self.conf_source)):
@@ -54,8 +122,7 @@ class LocalLastConfigLoader(OmegaConfigLoader):
         if "://" in str(self.conf_source) or self._fs.isdir(self._get_conf_env_path(run_env)):
             return
         folder = Path(str(self.conf_source))
-        known = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-        known = [name for name in known if name not in (self.base_env, LOCAL) and not name.startswith(".")]
+        known = [name for name in self._environments() if "dataset" in self._own_globals(name)]
         near = difflib.get_close_matches(run_env, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise MissingConfigException(
@@ -63,7 +130,13 @@ class LocalLastConfigLoader(OmegaConfigLoader):
         )
 
     def _check_globals(self, config: dict[str, Any], run_env: str) -> None:
-        """Raises ValueError where a part of all paths is no text, or one that Kedro would take for a pattern."""
+        """Raises ValueError where a part of all paths is no text, or one that Kedro would take for a pattern; and where
+        an environment that others start from is run, or one of these names no data set of its own."""
+        if not any("dataset" in self._own_globals(env) for env in (LOCAL, run_env)):
+            raise ValueError(
+                f"{self._get_conf_env_path(run_env)}/globals.yml names no dataset, below which its data would lie; add "
+                f"one, or start from it: `kedro camera init <name>` writes environments that say {STARTS_FROM}"
+            )
         for name in TEXTS:
             if name not in config:
                 continue
@@ -81,8 +154,7 @@ class LocalLastConfigLoader(OmegaConfigLoader):
 
     def _file_with(self, name: str, run_env: str) -> str:
         """The globals.yml that decides a key."""
-        for env in (LOCAL, run_env, self.base_env):
-            file = Path(self._get_conf_env_path(env)) / "globals.yml"
-            if file.is_file() and name in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}):
-                return str(file)
+        for env in (LOCAL, run_env, *self._started_from(run_env), self.base_env):
+            if name in self._own_globals(env):
+                return f"{self._get_conf_env_path(env)}/globals.yml"
         return "globals.yml"

@@ -7,6 +7,7 @@ from omegaconf.resolvers import oc
 from vad_pipeline.config_loader import LocalLastConfigLoader
 from vad_pipeline.hooks import MlflowTracking
 from vad_pipeline.pipelines.missing_inputs import MissingInputs
+from vad_pipeline.pipelines.training_alone import Session
 from vad_pipeline.terminal.closing_box import ClosingBox
 from vad_pipeline.terminal.unread_parameters import UnreadParameters
 
@@ -28,3 +29,4 @@ CONFIG_LOADER_ARGS = {
 }
 
 HOOKS = (ClosingBox(), MlflowTracking(), MissingInputs(), UnreadParameters())
+SESSION_CLASS = Session

@@ -30,6 +30,48 @@ def frame_rate(path: Path) -> float | None:
         return float(rate) if rate else None
 
 
+def duration(path: Path) -> float | None:
+    """Seconds as the container states them; None where it does not."""
+    with open_video(path) as container:
+        stream = video_stream(path, container)
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        return container.duration / av.time_base if container.duration else None
+
+
+def pictures_near(path: Path, second: float, passed: int = 100) -> Iterator[tuple[np.ndarray, float]]:
+    """Pictures from about a second of the recording on, to have a look at: what is damaged is passed over.
+
+    Args:
+        path: of the file.
+        second: from its start.
+        passed: pictures that are decoded, at most, to come nearer to the second than the last key frame before it.
+
+    Yields:
+        The picture, as ``pictures`` has it; and when it is shown, on the file's own clock.
+
+    Raises:
+        SourceError: the file cannot be opened as a video.
+    """
+    reformatter = VideoReformatter()
+    with open_video(path) as container:
+        stream = video_stream(path, container)
+        stream.codec_context.thread_count = 1
+        rate, base = float(stream.average_rate or stream.guessed_rate or 25), stream.time_base
+        wanted = second + (float(stream.start_time * base) if stream.start_time and base else 0.0)
+        if second > 0 and base:
+            with contextlib.suppress(av.FFmpegError):  # a container that cannot be sought is read from its start
+                container.seek(int(wanted / base), stream=stream)
+        now, skipped, reached = -1 / rate, 0, False
+        with contextlib.suppress(av.FFmpegError):
+            for frame in container.decode(stream):
+                now = now + 1 / rate if frame.pts is None or base is None else float(frame.pts * base)
+                reached = reached or now >= wanted - 0.5 / rate or skipped == passed
+                if reached:
+                    yield upright(frame, reformatter), now
+                skipped += 1
+
+
 def pictures(path: Path, truncated: str) -> Iterator[tuple[np.ndarray, float]]:
     """Every picture, upright, uint8 (H, W, 3) RGB, or (H, W, 1) where the video itself is gray; and its second.
 

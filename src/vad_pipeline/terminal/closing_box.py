@@ -1,6 +1,7 @@
 """The box at the end of a run: what was measured, whether anything was trained, where to look."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from rich.text import Text
 
 from vad_pipeline.detection.thresholds import said_of_threshold
 from vad_pipeline.evaluation.table import NO_LEARNING
+from vad_pipeline.models.systems import SYSTEMS
 from vad_pipeline.pipeline_registry import DEFAULT
 
 COMPARISON = "model_comparison"  # of the models of a run: what it says comes first, and says theirs
 FINISHED = "finished.safetensors"  # what a training leaves in its working directory
+FIRST = DEFAULT[0]  # what `kedro score` takes where no model is named
 ROWS = 14  # of a table; longer ones are in the report
 
 
@@ -39,8 +42,10 @@ class ClosingBox:
         names = " + ".join(run_params.get("pipeline_names") or DEFAULT)
         dataset = catalog.load("params:dataset") if "params:dataset" in catalog else ""
         new = len(finished_trainings(pipeline, catalog) - self._trained_before)
-        measured = [*headlines(pipeline, catalog), *thresholds(pipeline, catalog)]
-        lines = [*measured, *trainings(pipeline, new), *places(pipeline, catalog)]
+        lines = [*headlines(pipeline, catalog), *thresholds(pipeline, catalog), *trainings(pipeline, new)]
+        if alone := going_on(pipeline, catalog, run_params.get("env")):
+            lines += [*alone, *models(pipeline, catalog)]
+        lines += places(pipeline, catalog, without_results=bool(alone))
         print_box(f"{names} on {dataset}", lines)
 
 
@@ -105,6 +110,46 @@ def trainings(pipeline: Pipeline, new: int) -> list[tuple[str, str]]:
     return [("trainings", f"{new} in this run{again}")]
 
 
+def going_on(pipeline: Pipeline, catalog: DataCatalog, env: str | None) -> list[tuple[str, str]]:
+    """Of systems that the run trained and did not evaluate: what their held-out footage promises, and what comes next.
+
+    Args:
+        pipeline, catalog: of the run.
+        env: that was named.
+    """
+    made = pipeline.all_outputs()
+    said = []
+    for name, system in SYSTEMS.items():
+        parts = {part: f"{system.namespace(part)}.checkpoint" for part in system.parts}
+        if f"{name}.metrics" in made or not made.issuperset(parts.values()):
+            continue
+        checkpoints = {part: catalog.load(checkpoint) for part, checkpoint in parts.items()}
+        named = "".join(f" --{key}={shlex.quote(value)}" for key, value in (("env", env), ("model", name)) if value)
+        said += [
+            (name, "trained, not evaluated"),
+            ("threshold", promise(name, checkpoints)),
+            ("go on with", f"kedro score new.mp4{named.removesuffix(f' --model={FIRST}')}"),
+        ]
+    return said
+
+
+def promise(system: str, checkpoints: dict[str, Any]) -> str:
+    """The rate of false alarms that a trained system's held-out footage supports, in words."""
+    # here, where a training has loaded torch already
+    from vad_pipeline.detection.detector import Detector
+    from vad_pipeline.detection.thresholds import ThresholdError, spell
+    from vad_pipeline.fitting.checkpoint import CheckpointError
+
+    try:
+        threshold = Detector(system, checkpoints).threshold
+    except (CheckpointError, ThresholdError) as error:
+        return str(error)
+    return (
+        f"at most {threshold.per_hour:.3g} false alarms an hour, the lowest rate that {spell(threshold.seconds)} of "
+        "held-out normal footage support"
+    )
+
+
 def finished_trainings(pipeline: Pipeline, catalog: DataCatalog) -> frozenset[Path]:
     """Files that finished trainings left in the working directories that the pipeline reads."""
     folders = {
@@ -115,10 +160,16 @@ def finished_trainings(pipeline: Pipeline, catalog: DataCatalog) -> frozenset[Pa
     return frozenset(file for folder in folders for file in folder.glob(f"**/{FINISHED}"))
 
 
-def places(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]:
-    """Where reports are; where there is none, the pictures, tables and cards that nothing reads."""
+def models(pipeline: Pipeline, catalog: DataCatalog) -> list[tuple[str, str]]:
+    """Where trained models are."""
+    return [("model", path) for name in _made(pipeline, ".checkpoint") if (path := _path(name, catalog))]
+
+
+def places(pipeline: Pipeline, catalog: DataCatalog, without_results: bool = False) -> list[tuple[str, str]]:
+    """Where reports are; where there is none, and it is wanted, the pictures, tables and cards that nothing reads."""
     found = [("report", name) for name in _made(pipeline, ".report")]
-    found = found or [("result", name) for name in sorted(pipeline.outputs()) if _path(name, catalog)]
+    if not without_results:
+        found = found or [("result", name) for name in sorted(pipeline.outputs()) if _path(name, catalog)]
     said = [(kind, path) for kind, name in found[:ROWS] if (path := _path(name, catalog))]
     return [*said, ("lineage", "kedro viz run")] if said else []
 

@@ -16,6 +16,7 @@ FILE = Path("logs") / "kedro.log"  # in the project, git-ignored
 ONLY_FILE = "vad_pipeline.only_file"  # name of a logger that the terminal never sees
 # Kedro's accounts of what failed: the command line says the same in a sentence
 FAILURES = ("kedro.runner", "kedro.pipeline.node", "kedro.validation.parameter_validator")
+VIZ = "kedro_viz.integrations.kedro.run_hooks"  # that runs of a part leave no events for its view of past runs
 
 
 def log_to_file(project: Path) -> Path | None:
@@ -50,7 +51,7 @@ def log_to_file(project: Path) -> Path | None:
     }
     config["root"]["handlers"].append("file")
     alone = {"level": "INFO", "handlers": ["file"], "propagate": False}
-    config["loggers"] |= dict.fromkeys((ONLY_FILE, *FAILURES), alone)
+    config["loggers"] |= dict.fromkeys((ONLY_FILE, *FAILURES, VIZ), alone)
     LOGGING.configure(config)  # Kedro hands it on to the processes of a ParallelRunner
     return file
 
