@@ -147,3 +147,19 @@ def said_of_threshold(metrics: Mapping[str, float | None]) -> str | None:
         return "no threshold, for no normal footage was held out; set training.held_out above 0"
     footage = f"{spell(metrics.get('held_out_seconds') or 0.0)} of held-out normal footage"
     return f"at the lowest {lowest:.3g} false alarms an hour, above a score of {level:.3g}, by {footage}"
+
+
+def said_of_alarms(metrics: Mapping[str, float | None]) -> str | None:
+    """What ``alarms.alarm_metrics`` mean, in words; None of metrics without them.
+
+    >>> said_of_alarms({"events_labelled": 15, "events_found": 14, "false_alarms": 2, "normal_seconds": 100})
+    'found 14 of 15 labelled events, raised 2 false alarms in 100 seconds of normal test footage'
+    """
+    labelled, found, false, seconds = (
+        metrics.get(name) for name in ("events_labelled", "events_found", "false_alarms", "normal_seconds")
+    )
+    if labelled is None or found is None or false is None or seconds is None or np.isnan(labelled):
+        return None
+    alarms = f"{false:.0f} false alarm{'s' * (false != 1)}"
+    footage = f"{spell(seconds)} of normal test footage"
+    return f"found {found:.0f} of {labelled:.0f} labelled events, raised {alarms} in {footage}"

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vad_pipeline.clips.clip import Clips
-from vad_pipeline.detection.thresholds import said_of_threshold
+from vad_pipeline.detection.thresholds import said_of_alarms, said_of_threshold
 from vad_pipeline.evaluation.evaluate import scored_frames
 from vad_pipeline.evaluation.metrics import roc_table
 from vad_pipeline.evaluation.published import published_results
@@ -215,7 +215,8 @@ def _facts(found: Findings, model: Model) -> dict[str, str]:
         ),
         **({f"found in training{part}": facts} if facts else {}),
         "held-out normal clips": ", ".join(about["held_out"]) or "none",
-        **({"alarms": said} if (said := said_of_threshold(found.metrics)) else {}),
+        **({"threshold for alarms": said} if (said := said_of_threshold(found.metrics)) else {}),
+        **({"alarms above it": said} if (said := said_of_alarms(found.metrics)) else {}),
         "scored": f"{len(found.scored)} frames of {found.scored['clip'].nunique()} clips",
         "terms": "; ".join(f"{name}: {term.meaning}" for name, term in found.terms.items()),
     }

@@ -11,6 +11,7 @@ from vad_pipeline.clips.clip import Clips
 from vad_pipeline.clips.held_out import with_parts
 from vad_pipeline.clips.job import ClipJob
 from vad_pipeline.clips.resize import FrameSize, resize_jobs
+from vad_pipeline.detection.alarms import alarm_metrics
 from vad_pipeline.detection.held_out import threshold_metrics
 from vad_pipeline.evaluation.fusion import join_scores
 from vad_pipeline.evaluation.measure import Protocol, measure
@@ -110,8 +111,8 @@ def evaluate_system(
     images: bool,
     *checkpoints: Checkpoint,
 ) -> tuple[dict[str, float], pd.DataFrame, pd.DataFrame, dict[str, dict[str, float]]]:
-    """Metrics under the headline protocol and beside it and the threshold that held-out footage supports, the table,
-    every frame's regularity, further rows' metrics."""
+    """Metrics under the headline protocol and beside it, of the threshold that held-out footage supports and of its
+    alarms; the table, every frame's regularity, further rows' metrics."""
     declared = SYSTEMS[system]
     normaliser = {term: values for checkpoint in checkpoints for term, values in checkpoint.normaliser.items()}
     fps = {clip: stored.fps for clip, stored in native_frames.items()}
@@ -128,9 +129,11 @@ def evaluate_system(
         normaliser,
         fps,
     )
-    threshold = {} if images else threshold_metrics(declared, dict(zip(declared.parts, checkpoints, strict=True)))
+    metrics, parts = measured.metrics, dict(zip(declared.parts, checkpoints, strict=True))
+    if not images:
+        metrics = metrics | threshold_metrics(declared, parts) | alarm_metrics(declared, parts, scores, labels)
     scored = _with_seconds(measured.scored, native_frames)
-    return measured.metrics | threshold, measured.table, scored, measured.others
+    return metrics, measured.table, scored, measured.others
 
 
 def _with_seconds(scored: pd.DataFrame, native_frames: Clips) -> pd.DataFrame:
