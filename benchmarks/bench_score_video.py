@@ -62,9 +62,10 @@ def write(path: Path, frames: list[np.ndarray], times: int = 1, fps: float = FPS
     return path
 
 
-def fitted(name: str, folder: Path, fps: float = FPS) -> Detector:
+def fitted(name: str, folder: Path, fps: float = FPS, small: FrameSize | None = None) -> Detector:
     """A detector of quickly fitted weights; what they are worth does not matter here."""
     config, size = CASES[name]
+    size = small or size
     pool = ClipPool(str(folder / f"pool_{name}"))
     clips = {}
     for n in range(3):
@@ -138,7 +139,7 @@ def main() -> None:
             compare(system, fitted(system, folder), video, folder)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fitted("scene_exemplars", folder, COARSE)
+        fitted("scene_exemplars", folder, COARSE, FrameSize(72, 96, "rgb"))
         frames = scene(3, 60 * round(COARSE), 120, 160)  # a minute
         peaks = {}
         for minutes in (2, 20):
