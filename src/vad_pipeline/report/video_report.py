@@ -165,9 +165,9 @@ def _facts(found: Scored, detector: Detector, region: Path | None) -> dict[str, 
         "means the same in all videos",
         "p-value": f"share of the {known} held-out frames that are at least as anomalous, the frame itself counted in: "
         f"never below {1 / (known + 1):.2g}",
-        "alarm": f"where the score stays {held}above {threshold.level:.3g}, a level that {threshold.blocks} blocks of "
-        f"{threshold.block_frames / threshold.fps:.3g} s of held-out footage chose; the lowest rate that these support "
-        f"is {threshold.lowest_per_hour:.3g} an hour",
+        "alarm": f"where the score stays {held}above {threshold.level:.3g}, a level that {threshold.blocks} "
+        f"block{'s' * (threshold.blocks > 1)} of {threshold.block_frames / threshold.fps:.3g} s of held-out footage "
+        f"chose; the lowest rate that these support is {threshold.lowest_per_hour:.3g} an hour",
         "event": f"begins with an alarm and ends when the score was not above {threshold.release:.3g} for "
         f"{threshold.block_frames / threshold.fps:.3g} s",
         "reason": "the term that lies highest on its held-out scale",
