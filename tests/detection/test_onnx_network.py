@@ -19,14 +19,11 @@ from vad_pipeline.detection.reading import Reading
 from vad_pipeline.models.build import build
 
 
-@pytest.mark.parametrize(
-    ("system", "inputs"),
-    [("conv3d_ae", {"frames": (1, 16, 1, 16, 32)}), ("frame_pred", {"frames": (1, 4, 1, 16, 32)})],
-)
-def test_onnxruntime_computes_what_torch_does(tmp_path, system, inputs):
-    model = build(untrained(system))
+def test_onnxruntime_computes_what_torch_does(tmp_path):
+    model = build(untrained("conv3d_ae"))
     signature = export_network(model, SIZE, tmp_path / "network.onnx")
-    assert {name: given.shape for name, given in signature.inputs.items()} == inputs
+    inputs = {name: given.shape for name, given in signature.inputs.items()}
+    assert inputs == {"frames": (1, 16, 1, 16, 32)}
     rng = np.random.default_rng(1)
     given = {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in inputs.items()}
     found = run_network(tmp_path / "network.onnx", given)

@@ -27,7 +27,7 @@ def stored(jobs, pool):
 @pytest.mark.slow
 def test_a_trained_tiny_lgn_net_beats_its_untrained_self_and_every_trivial_baseline(tmp_path):
     pool = ClipPool(str(tmp_path / "pool"))
-    source = FrameExtraction("scenes", scenes={"train_clips": 8, "test_clips": 14, "frames": 120})
+    source = FrameExtraction("scenes", scenes={"train_clips": 8, "test_clips": 7, "frames": 120})
     frames = stored(frame_jobs(source), pool)
     labels = label_table(source, frames)
     size = FrameSize(64, 96, "gray")
