@@ -8,6 +8,7 @@ the first, the first minute left out).
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -46,13 +47,18 @@ class Measured(Sink):
 
 
 def main() -> None:
+    if len(sys.argv) == 3:  # a child, so that what it takes is not counted
+        folder, minutes = Path(sys.argv[1]), float(sys.argv[2])
+        fitted("scene_exemplars", folder)
+        write(folder / "live.mp4", scene(3, round(LOOP * FPS), 576, 768), round(60 * minutes / LOOP))
+        return
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     core = min(os.sched_getaffinity(0))
     print(f"{machine()}, pinned to core {core}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fitted("scene_exemplars", folder)
-        video = write(folder / "live.mp4", scene(3, round(LOOP * FPS), 576, 768), round(60 * minutes / LOOP))
+        subprocess.run([sys.executable, __file__, name, str(minutes)], check=True)
+        video = folder / "live.mp4"
         os.sched_setaffinity(0, {core})
         cv2.setNumThreads(1)
         detector, measured = Detector.load(folder / "scene_exemplars"), Measured()
@@ -68,6 +74,7 @@ def main() -> None:
             f"{max(health.lag for health in measured.healths):.2f} s behind, {last.events} events, "
             f"{own / (60 * minutes):.0%} of the core"
         )
+        print("MiB every minute:", *(f"{each:.0f}" for each in measured.memory[:: round(60 / EVERY)]))
         memory = measured.memory[int(WARM / EVERY) :] or measured.memory
         half = len(memory) // 2
         first, second = max(memory[: half or 1]), max(memory[half:])
