@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from vad_pipeline.detection.detector import Detector, Picture
 from vad_pipeline.detection.events import Event, EventFinder, Score
+from vad_pipeline.detection.live.memory import give_back
 from vad_pipeline.detection.live.sink import Delivery, Frame, Health, Report, Sink
 from vad_pipeline.detection.live.source import Arrival, LiveSource
 
@@ -187,6 +188,7 @@ class _Watching:
         self._tell(Report(kind, self.camera, self.events, self.began, event, picture))
 
     def health(self, now: float) -> Health:
+        give_back()
         source, elapsed = self.source, max(now - self.said, 1e-3)
         health = Health(
             self.camera,
